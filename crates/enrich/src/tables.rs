@@ -1,0 +1,227 @@
+//! The tables that are in force together, and the name by which an event remembers them.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::aliases::Aliases;
+use crate::database::{Answer, Database};
+use crate::networks::{Network, Networks};
+use crate::scope::Scope;
+
+/// What a table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Networks that somebody who knows has listed.
+    Networks,
+    /// Places and AS numbers of addresses.
+    Addresses,
+    /// Names of malware families.
+    Aliases,
+    Scope,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Networks => "networks",
+            Kind::Addresses => "addresses",
+            Kind::Aliases => "aliases",
+            Kind::Scope => "scope",
+        }
+    }
+}
+
+/// One table as it was on one day.
+#[derive(Debug)]
+pub struct Part {
+    pub kind: Kind,
+    /// What its owner calls it, the same from one day to the next.
+    pub name: String,
+    /// From this day on it is in force, in days since 1970, UTC. For a table of addresses, the day it was built.
+    pub day: i32,
+    /// The name of its bytes, by [`event::id::name`].
+    pub hash: String,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Networks(Networks),
+    Addresses(Database),
+    Aliases(Aliases),
+    Scope(Scope),
+}
+
+const SECONDS_A_DAY: u64 = 86_400;
+
+impl Part {
+    /// A table in the MaxMind DB format, of bytes that are read, mapped or shared.
+    ///
+    /// Fails if the format or the layout is not understood. Errors of this and the other constructors name the
+    /// table and say what is wrong with it.
+    pub fn addresses(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
+        let hash = event::id::name(bytes.as_ref());
+        let database = Database::open(bytes).map_err(|error| format!("the table \"{name}\" is {error}"))?;
+        let day = i32::try_from(database.build_epoch() / SECONDS_A_DAY).unwrap_or(i32::MAX);
+        Ok(Part { kind: Kind::Addresses, name: name.to_owned(), day, hash, content: Content::Addresses(database) })
+    }
+
+    /// Listed networks: see [`Networks::parse`].
+    pub fn networks(name: &str, day: i32, text: &str) -> Result<Part, String> {
+        Part::of_text(Kind::Networks, name, day, text, |text| Networks::parse(text).map(Content::Networks))
+    }
+
+    /// Names of malware families: see [`Aliases::parse`].
+    pub fn aliases(name: &str, day: i32, text: &str) -> Result<Part, String> {
+        Part::of_text(Kind::Aliases, name, day, text, |text| Aliases::parse(text).map(Content::Aliases))
+    }
+
+    /// What is ours to watch: see [`Scope::parse`].
+    pub fn scope(name: &str, day: i32, text: &str) -> Result<Part, String> {
+        Part::of_text(Kind::Scope, name, day, text, |text| Scope::parse(text).map(Content::Scope))
+    }
+
+    fn of_text(
+        kind: Kind,
+        name: &str,
+        day: i32,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<Content, String>,
+    ) -> Result<Part, String> {
+        let content = parse(text).map_err(|error| format!("the table \"{name}\" of {}: {error}", kind.name()))?;
+        Ok(Part { kind, name: name.to_owned(), day, hash: event::id::name(text.as_bytes()), content })
+    }
+
+    fn has_places(&self) -> bool {
+        matches!(&self.content, Content::Addresses(database) if database.has_places)
+    }
+
+    fn has_systems(&self) -> bool {
+        matches!(&self.content, Content::Addresses(database) if database.has_systems)
+    }
+}
+
+/// The tables of one day. Of several tables of a kind, the first that knows an answer gives it; listed networks
+/// are asked before all tables of addresses.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    parts: Vec<Arc<Part>>,
+    name: String,
+}
+
+impl Default for Tables {
+    /// No tables at all.
+    fn default() -> Tables {
+        Tables::of(Vec::new())
+    }
+}
+
+impl Tables {
+    pub fn of(mut parts: Vec<Arc<Part>>) -> Tables {
+        parts.sort_by_key(|part| part.kind);
+        let mut text = String::new();
+        for part in &parts {
+            writeln!(text, "{} {}", part.kind.name(), part.hash).expect("a string takes any text");
+        }
+        Tables { parts, name: event::id::name(text.as_bytes()) }
+    }
+
+    /// One short name for the set, from its tables' bytes: equal sets have equal names.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// What cannot be filled for want of a table, one sentence each, for people.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let has = |kind| self.parts.iter().any(|part| part.kind == kind);
+        let all = [
+            (self.parts.iter().any(|part| part.has_places()), "No table says where addresses are: countries and cities are filled by feeds alone."),
+            (self.parts.iter().any(|part| part.has_systems()), "No table says whose networks addresses are in: AS numbers and names are filled by feeds alone."),
+            (has(Kind::Aliases), "No table of malware names: families keep each feed's spelling."),
+            (has(Kind::Scope), "No scope is set: nothing is in scope."),
+        ];
+        all.into_iter().filter(|(there, _)| !there).map(|(_, sentence)| sentence).collect()
+    }
+
+    /// What the tables say of an address, and nothing of what a feed would.
+    pub fn answer(&self, address: IpAddr) -> Answer {
+        let mut answer = Answer::default();
+        for source in self.sources() {
+            let Some(key) = source.find(address.into()) else { continue };
+            let found = source.answer(key, address.into());
+            answer.place = answer.place.or_else(|| found.place.clone());
+            answer.system = answer.system.or_else(|| found.system.clone());
+        }
+        answer
+    }
+
+    /// The most specific listed network that holds the address.
+    pub fn listed(&self, address: IpAddr) -> Option<&Network> {
+        self.parts.iter().find_map(|part| match &part.content {
+            Content::Networks(networks) => networks.find(address),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source<'_>> {
+        self.parts.iter().filter_map(|part| match &part.content {
+            Content::Networks(networks) => Some(Source::Networks(networks)),
+            Content::Addresses(database) => Some(Source::Addresses(database)),
+            Content::Aliases(_) | Content::Scope(_) => None,
+        })
+    }
+
+    pub(crate) fn aliases(&self) -> impl Iterator<Item = &Aliases> {
+        self.parts.iter().filter_map(|part| match &part.content {
+            Content::Aliases(aliases) => Some(aliases),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.parts.iter().filter_map(|part| match &part.content {
+            Content::Scope(scope) => Some(scope),
+            _ => None,
+        })
+    }
+}
+
+/// Whatever can be asked about an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'t> {
+    Networks(&'t Networks),
+    Addresses(&'t Database),
+}
+
+impl Source<'_> {
+    pub(crate) fn has_places(&self) -> bool {
+        matches!(self, Source::Networks(_) | Source::Addresses(Database { has_places: true, .. }))
+    }
+
+    pub(crate) fn has_systems(&self) -> bool {
+        matches!(self, Source::Networks(_) | Source::Addresses(Database { has_systems: true, .. }))
+    }
+
+    /// A key for the answer about this network, the same for all that share it.
+    pub(crate) fn find(&self, network: IpNet) -> Option<usize> {
+        match self {
+            Source::Networks(networks) => networks.place(network),
+            Source::Addresses(database) => database.offset(network),
+        }
+    }
+
+    /// The answer with this key, which [`Source::find`] gave for the network.
+    pub(crate) fn answer(&self, key: usize, network: IpNet) -> Arc<Answer> {
+        match self {
+            Source::Networks(networks) => networks.answer(key),
+            Source::Addresses(database) => database.answer(key, network),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The vocabulary of the house: what an event is made of, how its values are read and written, and what
+//! makes two events the same. Everything else speaks in these words. No I/O, no clock.
+
+pub mod batch;
+pub mod field;
+pub mod id;
+mod kind;
+pub mod reject;
+pub mod taxonomy;
+pub mod time;
+mod tlp;
+pub mod value;
+
+pub use field::{Field, Type};
+pub use kind::{Delivers, Kind, May, Severity};
+pub use reject::Reject;
+pub use tlp::Tlp;
+pub use value::Wrong;

@@ -1,0 +1,205 @@
+//! Times as the world writes them, to microseconds since 1970 in UTC.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
+
+use crate::value::Wrong;
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+pub type Micros = i64;
+
+pub const SECOND: Micros = 1_000_000;
+pub const DAY: Micros = 86_400 * SECOND;
+
+const WRONG: Wrong = Wrong("not a time");
+
+/// A time in any common form; UTC where it states no offset.
+pub fn parse(given: &str) -> Result<Micros, Wrong> {
+    parse_at(given, 0)
+}
+
+/// A time in any common form; where it states no offset, it is `offset` seconds east of UTC.
+pub fn parse_at(given: &str, offset: i32) -> Result<Micros, Wrong> {
+    if let Some(time) = plain(given.as_bytes()) {
+        return Ok(time - i64::from(offset) * SECOND);
+    }
+    uncommon(given.trim(), offset)
+}
+
+/// `2023-02-19 00:01:10`, with `T` for the space, with or without `Z`: what nearly all rows have.
+fn plain(text: &[u8]) -> Option<Micros> {
+    let text = match text.len() {
+        19 => text,
+        20 if text[19] == b'Z' => &text[..19],
+        23 if text.ends_with(b" UTC") => &text[..19],
+        _ => return None,
+    };
+    if text[4] != b'-' || text[7] != b'-' || !matches!(text[10], b' ' | b'T') || text[13] != b':' || text[16] != b':' {
+        return None;
+    }
+    let two = |at: usize| -> Option<u32> {
+        let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
+        (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
+    };
+    let year = two(0)? * 100 + two(2)?;
+    let (month, day, hour, minute, second) = (two(5)?, two(8)?, two(11)?, two(14)?, two(17)?);
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_since_1970(year, month, day)?;
+    Some((days * 86_400 + i64::from(hour * 3600 + minute * 60 + second.min(59))) * SECOND)
+}
+
+/// Days of the proleptic Gregorian calendar, counted in eras of 400 years from 1 March.
+fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
+    const LENGTHS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let length = LENGTHS.get(month.wrapping_sub(1) as usize)? + u32::from(month == 2 && leap);
+    if day == 0 || day > length {
+        return None;
+    }
+    let shifted = i64::from(year) - i64::from(month <= 2);
+    let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
+    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+}
+
+fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
+    let east = FixedOffset::east_opt(offset).ok_or(WRONG)?;
+    let local = |time: NaiveDateTime| time.and_local_timezone(east).single().map(|time| time.timestamp_micros()).ok_or(WRONG);
+    let utc = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")).map(str::trim_end);
+    if let Some(text) = utc
+        && !text.contains(',')
+    {
+        return uncommon(text, 0);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.timestamp_micros());
+    }
+    for format in ["%Y-%m-%d %H:%M:%S%.f %z", "%Y-%m-%dT%H:%M:%S%.f%z", "%Y-%m-%d %H:%M:%S%.f%#z", "%d/%b/%Y:%H:%M:%S %z"] {
+        if let Ok(time) = DateTime::parse_from_str(text, format) {
+            return Ok(time.timestamp_micros());
+        }
+    }
+    if let Ok(time) = DateTime::parse_from_rfc2822(text) {
+        return Ok(time.timestamp_micros());
+    }
+    for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S", "%b %d %H:%M:%S %Y"] {
+        if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
+            return local(time);
+        }
+    }
+    for format in ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d"] {
+        if let Ok(day) = NaiveDate::parse_from_str(text, format) {
+            return local(day.and_hms_opt(0, 0, 0).expect("every day has a midnight"));
+        }
+    }
+    Err(WRONG)
+}
+
+/// Seconds, milliseconds or microseconds since 1970, told apart by their size.
+pub fn epoch(given: &str) -> Result<Micros, Wrong> {
+    let seconds: f64 = given.trim().parse().map_err(|_| WRONG)?;
+    let scale = match seconds.abs() {
+        size if size < 1e11 => 1e6,
+        size if size < 1e14 => 1e3,
+        size if size < 1e17 => 1.0,
+        _ => return Err(WRONG),
+    };
+    Ok((seconds * scale).round() as Micros)
+}
+
+/// By strftime's letters; `offset` counts where the format has no zone.
+pub fn with_format(given: &str, format: &str, offset: i32) -> Result<Micros, Wrong> {
+    if let Ok(time) = DateTime::parse_from_str(given, format) {
+        return Ok(time.timestamp_micros());
+    }
+    let time = NaiveDateTime::parse_from_str(given, format)
+        .or_else(|_| NaiveDate::parse_from_str(given, format).map(|day| day.and_hms_opt(0, 0, 0).expect("every day has a midnight")))
+        .map_err(|_| WRONG)?;
+    Ok(time.and_utc().timestamp_micros() - i64::from(offset) * SECOND)
+}
+
+/// `+08:00`, `-0330` or `Z`, as seconds east of UTC.
+pub fn offset(given: &str) -> Result<i32, Wrong> {
+    let wrong = Wrong("not an offset such as +08:00");
+    if given == "Z" {
+        return Ok(0);
+    }
+    let sign = match given.as_bytes().first() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => return Err(wrong),
+    };
+    let digits: String = given.chars().skip(1).filter(|c| *c != ':').collect();
+    let number: i32 = digits.parse().map_err(|_| wrong)?;
+    let (hours, minutes) = if digits.len() <= 2 { (number, 0) } else { (number / 100, number % 100) };
+    if hours > 14 || minutes > 59 { Err(wrong) } else { Ok(sign * (hours * 3600 + minutes * 60)) }
+}
+
+/// The UTC day that a time falls on, as days since 1970.
+pub fn day(time: Micros) -> i32 {
+    time.div_euclid(DAY) as i32
+}
+
+/// `2023-02-19`, of days since 1970.
+pub fn day_name(day: i32) -> String {
+    NaiveDate::from_epoch_days(day).map_or_else(|| format!("day {day}"), |day| day.to_string())
+}
+
+/// `2023-02`, of days since 1970: the partition of events at rest.
+pub fn month_name(day: i32) -> String {
+    NaiveDate::from_epoch_days(day).map_or_else(|| format!("day {day}"), |day| day.format("%Y-%m").to_string())
+}
+
+/// `2023-02-19T00:01:10Z`, with a fraction only where there is one.
+pub fn iso(time: Micros) -> String {
+    DateTime::from_timestamp_micros(time)
+        .map_or_else(|| format!("{time} µs"), |time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &str, expected: &str) {
+        assert_eq!(parse(given).map_or_else(|wrong| wrong.0.to_owned(), iso), expected, "{given:?}");
+    }
+
+    #[test]
+    fn any_common_form() {
+        check("2023-02-19 00:01:10", "2023-02-19T00:01:10Z");
+        check("2023-02-19T00:01:10Z", "2023-02-19T00:01:10Z");
+        check("2023-02-19 00:01:10 UTC", "2023-02-19T00:01:10Z");
+        check("2023-02-19T08:01:10+08:00", "2023-02-19T00:01:10Z");
+        check("2023-02-19T00:01:10.25Z", "2023-02-19T00:01:10.250Z");
+        check("2023-02-19 00:01:10.123456", "2023-02-19T00:01:10.123456Z");
+        check("2023-02-18 20:31:10 -0330", "2023-02-19T00:01:10Z");
+        check("Sun, 19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
+        check("2023-02-19", "2023-02-19T00:00:00Z");
+        check("20230219", "2023-02-19T00:00:00Z");
+        check("2024-02-29 23:59:60", "2024-02-29T23:59:59Z");
+        check("2023-02-29 00:00:00", "not a time");
+        check("2023-13-01", "not a time");
+        check("19.02.2023", "not a time");
+        check("", "not a time");
+    }
+
+    #[test]
+    fn stated_otherwise() {
+        assert_eq!(epoch("1676764870").map(iso), Ok("2023-02-19T00:01:10Z".into()));
+        assert_eq!(epoch("1676764870250").map(iso), Ok("2023-02-19T00:01:10.250Z".into()));
+        assert_eq!(parse_at("2023-02-19 08:01:10", 8 * 3600).map(iso), Ok("2023-02-19T00:01:10Z".into()));
+        assert_eq!(with_format("19.02.2023 00:01", "%d.%m.%Y %H:%M", 0).map(iso), Ok("2023-02-19T00:01:00Z".into()));
+        assert_eq!(offset("-03:30"), Ok(-12_600));
+    }
+
+    #[test]
+    fn the_fast_way_knows_the_calendar_as_the_library_does() {
+        for days in (-10_000..60_000).step_by(13) {
+            let date = NaiveDate::from_epoch_days(days).expect("in range");
+            let text = format!("{date} 12:34:56");
+            assert_eq!(plain(text.as_bytes()), Some(date.and_hms_opt(12, 34, 56).expect("a time").and_utc().timestamp_micros()));
+        }
+    }
+}

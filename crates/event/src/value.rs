@@ -1,0 +1,506 @@
+//! From a cell's text to a value: each type is parsed once, here, and has one canonical form.
+//!
+//! Text goes in as a slice and comes out as a slice: of the input where it was canonical already, which it
+//! mostly is, else of the caller's buffer, so that a million rows allocate nothing. Reasons read after
+//! `column "value": `.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::field::{Field, Type};
+use crate::taxonomy;
+use crate::tlp::Tlp;
+
+/// Why a text is not a value of its field's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong(pub &'static str);
+
+/// No text in an event is longer than this, in bytes.
+pub const LONGEST_TEXT: usize = 64 * 1024;
+
+/// The canonical form of a value whose column at rest is text.
+///
+/// The caller has dropped empty cells. `out` may be overwritten.
+pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let definition = field.definition();
+    let value = match definition.kind {
+        Type::Text | Type::Base64 => plain(given, out)?,
+        Type::Lower => {
+            if given.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+                replace(out, |out| out.push_str(&given.to_lowercase()))
+            } else {
+                plain(given, out)?
+            }
+        }
+        Type::Upper => {
+            if given.bytes().any(|byte| byte.is_ascii_lowercase() || !byte.is_ascii()) {
+                replace(out, |out| out.push_str(&given.to_uppercase()))
+            } else {
+                plain(given, out)?
+            }
+        }
+        Type::Ip => match ip(given)? {
+            // Plain dotted decimal has one way to be written.
+            IpAddr::V4(_) if ipv4(given.as_bytes()).is_some() => given,
+            address => replace(out, |out| write(out, address)),
+        },
+        Type::Network => {
+            let network = network(given)?;
+            replace(out, |out| write(out, network))
+        }
+        Type::Fqdn => return fqdn(given, out),
+        Type::Url => return url(given, out),
+        Type::Md5 => return hash(given, 32, out),
+        Type::Sha1 => return hash(given, 40, out),
+        Type::Sha256 => return hash(given, 64, out),
+        Type::Severity => one_of(given, &["critical", "high", "medium", "low", "info"], Wrong("not a severity"))?,
+        Type::Registry => {
+            one_of(given, &["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?
+        }
+        Type::Tlp => Tlp::parse(given).ok_or(Wrong("not a TLP label"))?.name(),
+        Type::ClassificationType => {
+            taxonomy::classification(given).ok_or(Wrong("not a classification type"))?.name
+        }
+        Type::Taxonomy => taxonomy::taxonomy(given).ok_or(Wrong("not a taxonomy"))?,
+        Type::Json => given,
+        Type::JsonObject => {
+            if !given.starts_with('{') {
+                return Err(Wrong("not a JSON object"));
+            }
+            given
+        }
+        Type::Integer | Type::Float | Type::Percent | Type::Boolean | Type::Asn | Type::Port | Type::Time => {
+            unreachable!("not text at rest: the caller branches on the column's type")
+        }
+    };
+    if value.len() > LONGEST_TEXT {
+        return Err(Wrong("longer than 64 KiB"));
+    }
+    if definition.length != 0 && value.chars().count() > definition.length {
+        return Err(Wrong("longer than its field allows"));
+    }
+    Ok(value)
+}
+
+/// Clears the buffer, lets `fill` write to it, and hands out what it holds.
+fn replace(out: &mut String, fill: impl FnOnce(&mut String)) -> &str {
+    out.clear();
+    fill(out);
+    out
+}
+
+fn write(out: &mut String, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("a string takes any text");
+}
+
+/// Free text: as it is, less NUL and other control characters that no reader can show.
+fn plain<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || *byte == 0x7f;
+    if given.as_bytes().iter().any(control) {
+        return Ok(replace(out, |out| out.extend(given.chars().filter(|c| !c.is_ascii() || !control(&(*c as u8))))));
+    }
+    Ok(given)
+}
+
+fn one_of(given: &str, words: &[&'static str], wrong: Wrong) -> Result<&'static str, Wrong> {
+    words.iter().copied().find(|word| word.eq_ignore_ascii_case(given)).ok_or(wrong)
+}
+
+/// An IPv4 or IPv6 address, defanged or not; an IPv4-mapped one is IPv4.
+pub fn ip(given: &str) -> Result<IpAddr, Wrong> {
+    const WRONG: Wrong = Wrong("not an IP address");
+    if let Some(address) = ipv4(given.as_bytes()) {
+        return Ok(IpAddr::V4(address));
+    }
+    if let Some(address) = padded_ipv4(given.as_bytes()) {
+        return Ok(IpAddr::V4(address));
+    }
+    let text = refang(given);
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
+    Ok(text.parse::<IpAddr>().map_err(|_| WRONG)?.to_canonical())
+}
+
+/// Dotted decimal without leading zeros: the standard library's rule, at a third of its cost.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    if !(7..=15).contains(&text.len()) {
+        return None;
+    }
+    let (mut octets, mut place, mut value, mut digits) = ([0u8; 4], 0, 0u32, 0);
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                if digits > 0 && value == 0 {
+                    return None;
+                }
+                value = value * 10 + u32::from(byte - b'0');
+                digits += 1;
+                if value > 255 {
+                    return None;
+                }
+            }
+            b'.' if digits > 0 && place < 3 => {
+                octets[place] = value as u8;
+                (place, value, digits) = (place + 1, 0, 0);
+            }
+            _ => return None,
+        }
+    }
+    if place != 3 || digits == 0 {
+        return None;
+    }
+    octets[3] = value as u8;
+    Some(Ipv4Addr::from(octets))
+}
+
+/// Four octets of exactly three digits, `192.000.002.001`: a fixed-width column, and so decimal. Any other leading
+/// zero could be octal, and is no address.
+fn padded_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    if text.len() != 15 {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    for (octet, digits) in octets.iter_mut().zip(text.chunks(4)) {
+        let number = std::str::from_utf8(digits.get(..3)?).ok()?;
+        if digits.get(3).is_some_and(|dot| *dot != b'.') || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        *octet = number.parse().ok()?;
+    }
+    Some(Ipv4Addr::from(octets))
+}
+
+/// A network in CIDR form, its host bits cleared; an address alone is a network of one.
+pub fn network(given: &str) -> Result<ipnet::IpNet, Wrong> {
+    const WRONG: Wrong = Wrong("not a network");
+    let text = refang(given);
+    match text.split_once('/') {
+        Some((address, prefix)) => {
+            let address = ip(address.trim()).map_err(|_| WRONG)?;
+            let network = match ip(prefix.trim()) {
+                Ok(mask) => ipnet::IpNet::with_netmask(address, mask).map_err(|_| WRONG)?,
+                Err(_) => ipnet::IpNet::new(address, prefix.trim().parse().map_err(|_| WRONG)?).map_err(|_| WRONG)?,
+            };
+            Ok(network.trunc())
+        }
+        None => Ok(ip(&text).map_err(|_| WRONG)?.into()),
+    }
+}
+
+/// Undoes what people do to keep an indicator from being clicked: `hxxp`, `[.]`, `(.)`, `{.}`, `[:]`, `[dot]`.
+pub fn refang(given: &str) -> Cow<'_, str> {
+    let bracketed = given.bytes().any(|byte| matches!(byte, b'[' | b'(' | b'{'));
+    let mut text = Cow::Borrowed(given);
+    if bracketed {
+        const PAIRS: [(&str, &str); 13] = [
+            ("[.]", "."), ("(.)", "."), ("{.}", "."), ("[.", "."), (".]", "."), ("[dot]", "."), ("(dot)", "."), ("{dot}", "."),
+            ("[:]", ":"), ("[://]", "://"), ("[:", ":"), ("[/]", "/"), ("[@]", "@"),
+        ];
+        // An IPv6 literal's brackets are its own.
+        let literal = given.contains("[:") && given.contains(':') && given.matches(':').count() > 2;
+        for (fanged, plain) in PAIRS {
+            if text.contains(fanged) && !(literal && fanged == "[:") {
+                text = Cow::Owned(text.replace(fanged, plain));
+            }
+        }
+    }
+    match fanged_scheme(&text) {
+        true => Cow::Owned(format!("http{}", text.get(4..).unwrap_or_default())),
+        false => text,
+    }
+}
+
+/// `hxxp:`, `hXXps:` and their kin; a host name may well begin with the same letters.
+fn fanged_scheme(text: &str) -> bool {
+    let lower = text.as_bytes().get(..6).unwrap_or_default().to_ascii_lowercase();
+    let rest = ["hxxp", "hxtp", "htxp"].iter().find_map(|fanged| lower.strip_prefix(fanged.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b":") || rest.starts_with(b"s:"))
+}
+
+/// A host name in A-labels, lower case, without the root's dot. Underscores are let pass: real names have them.
+fn fqdn<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    if is_canonical_name(given.as_bytes()) {
+        return Ok(given);
+    }
+    const WRONG: Wrong = Wrong("not a host name");
+    let text = refang(given.trim());
+    let text = text.strip_suffix('.').unwrap_or(&text);
+    if text.contains([':', '/', '@', ' ']) || ip(text).is_ok() {
+        return Err(WRONG);
+    }
+    let name = idna::domain_to_ascii(text).map_err(|_| WRONG)?;
+    if !is_canonical_name(name.as_bytes()) {
+        return Err(WRONG);
+    }
+    Ok(replace(out, |out| out.push_str(&name)))
+}
+
+/// At least two labels of lower-case letters, digits, `-` and `_`, the last one no number.
+fn is_canonical_name(name: &[u8]) -> bool {
+    if name.len() > 253 {
+        return false;
+    }
+    let (mut length, mut labels, mut digits_only, mut last) = (0, 1, true, b'.');
+    for &byte in name {
+        match byte {
+            b'a'..=b'z' | b'_' => digits_only = false,
+            b'0'..=b'9' => {}
+            b'-' if length > 0 => digits_only = false,
+            b'.' if length > 0 && last != b'-' => {
+                (length, labels, digits_only, last) = (0, labels + 1, true, b'.');
+                continue;
+            }
+            _ => return false,
+        }
+        length += 1;
+        last = byte;
+        if length > 63 {
+            return false;
+        }
+    }
+    labels > 1 && length > 0 && last != b'-' && !digits_only
+}
+
+/// A URL as the URL standard writes it; `http` where no scheme is stated.
+fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    const WRONG: Wrong = Wrong("not a URL");
+    if given.len() > LONGEST_TEXT {
+        return Err(Wrong("longer than 64 KiB"));
+    }
+    let text = refang_url(given.trim());
+    let parsed = match url::Url::parse(&text) {
+        Ok(parsed) if parsed.has_host() || text.contains("://") => parsed,
+        // `example.com:8080/login` has no scheme, though it looks as if it had: schemes have no dots.
+        Ok(parsed) if !parsed.scheme().contains('.') => return Err(WRONG),
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            url::Url::parse(&format!("http://{}", text.trim_start_matches('/'))).map_err(|_| WRONG)?
+        }
+        Err(_) => return Err(WRONG),
+    };
+    let host = parsed.host_str().unwrap_or_default();
+    if host.is_empty() || !(host.contains('.') || host.contains(':')) {
+        return Err(WRONG);
+    }
+    Ok(replace(out, |out| write_url(out, &parsed, &text)))
+}
+
+/// Scheme and host as the standard writes them; path and query as they were said, since `/.%2e/.%2e/bin/sh`
+/// says more to its owner than `/bin/sh`.
+fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
+    out.push_str(&parsed[..url::Position::BeforePath]);
+    let authority = given.find("//").map_or(0, |place| place + 2);
+    let tail = given.get(authority..).unwrap_or_default().trim_start_matches('/');
+    let tail = tail.find(['/', '?', '#', '\\']).and_then(|place| tail.get(place..)).unwrap_or_default();
+    if !tail.starts_with('/') {
+        out.push('/');
+    }
+    for c in tail.strip_prefix('\\').unwrap_or(tail).chars() {
+        match c {
+            '\t' | '\n' | '\r' => {}
+            '!' | '#'..=';' | '=' | '?'..='_' | 'a'..='~' => out.push(c),
+            _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                write!(out, "%{byte:02X}").expect("a string takes any text");
+            }),
+        }
+    }
+}
+
+/// Defanging is undone in scheme and host only: a path may well hold `[.]`.
+fn refang_url(given: &str) -> Cow<'_, str> {
+    let after_scheme = given.find("//").map_or(0, |place| place + 2);
+    let end = given.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(given.len(), |place| after_scheme + place);
+    let (Some(head), Some(tail)) = (given.get(..end), given.get(end..)) else { return refang(given) };
+    match refang(head) {
+        Cow::Borrowed(_) => Cow::Borrowed(given),
+        Cow::Owned(head) => Cow::Owned(head + tail),
+    }
+}
+
+/// The host of a canonical URL, if it is a name.
+pub fn url_host(canonical: &str) -> Option<&str> {
+    let rest = canonical.split_once("://")?.1;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.starts_with('[') {
+        return host.split_once(']').and_then(|(address, _)| address.strip_prefix('['));
+    }
+    Some(host.split_once(':').map_or(host, |(host, _)| host))
+}
+
+fn hash<'a>(given: &'a str, digits: usize, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let wrong = Wrong(match digits {
+        32 => "not an MD5 hash",
+        40 => "not a SHA-1 hash",
+        _ => "not a SHA-256 hash",
+    });
+    let text = given.trim();
+    if text.len() != digits || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong);
+    }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Ok(replace(out, |out| out.push_str(&text.to_ascii_lowercase())));
+    }
+    Ok(text)
+}
+
+/// A whole number, as it is written by people and by spreadsheets (`42`, `+42`, `42.0`).
+pub fn integer(given: &str) -> Result<i64, Wrong> {
+    let text = given.trim();
+    text.strip_suffix(".0").unwrap_or(text).parse().map_err(|_| Wrong("not a whole number"))
+}
+
+pub fn port(given: &str) -> Result<i32, Wrong> {
+    integer(given).ok().and_then(|port| u16::try_from(port).ok()).map(i32::from).ok_or(Wrong("not a port"))
+}
+
+/// `64496`, `AS64496` or `1.10` (RFC 5396's asdot).
+pub fn asn(given: &str) -> Result<i64, Wrong> {
+    const WRONG: Wrong = Wrong("not an AS number");
+    let text = given.trim();
+    let digits = match text.as_bytes() {
+        [b'A' | b'a', b'S' | b's', ..] => text.get(2..).unwrap_or_default().trim_start(),
+        _ => text,
+    };
+    let number: u32 = match digits.split_once('.') {
+        Some((high, "0")) if high.len() > 3 => high.parse().map_err(|_| WRONG)?,
+        Some((high, low)) => {
+            let (high, low): (u16, u16) = (high.parse().map_err(|_| WRONG)?, low.parse().map_err(|_| WRONG)?);
+            u32::from(high) << 16 | u32::from(low)
+        }
+        None => digits.parse().map_err(|_| WRONG)?,
+    };
+    // 0 is reserved (RFC 7607): sources write it for "unknown".
+    if number == 0 { Err(WRONG) } else { Ok(number.into()) }
+}
+
+pub fn float(given: &str) -> Result<f64, Wrong> {
+    given.trim().parse().ok().filter(|number: &f64| number.is_finite()).ok_or(Wrong("not a number"))
+}
+
+pub fn percent(given: &str) -> Result<f64, Wrong> {
+    float(given.trim().trim_end_matches('%')).ok().filter(|n| (0.0..=100.0).contains(n)).ok_or(Wrong("not a percentage"))
+}
+
+pub fn boolean(given: &str) -> Result<bool, Wrong> {
+    const YES: [&str; 5] = ["true", "1", "yes", "y", "enabled"];
+    const NO: [&str; 5] = ["false", "0", "no", "n", "disabled"];
+    let is = |words: [&str; 5]| words.iter().any(|word| word.eq_ignore_ascii_case(given));
+    match () {
+        () if is(YES) => Ok(true),
+        () if is(NO) => Ok(false),
+        () => Err(Wrong("neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(field: Field, pairs: &[(&str, &str)]) {
+        for (given, expected) in pairs {
+            let mut out = String::new();
+            let found = text(field, given, &mut out).unwrap_or_else(|wrong| wrong.0);
+            assert_eq!(found, *expected, "{field} of {given:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_one_form() {
+        check(Field::SOURCE_IP, &[
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2[.]1", "192.0.2.1"),
+            ("2001:DB8:0:0::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.000.002.001", "192.0.2.1"),
+            ("192.0.2.01", "not an IP address"),
+            ("192.0.2", "not an IP address"),
+            ("192.0.2.1/32", "not an IP address"),
+            ("example.com", "not an IP address"),
+        ]);
+    }
+
+    #[test]
+    fn networks_lose_their_host_bits() {
+        check(Field::SOURCE_NETWORK, &[
+            ("192.0.2.77/24", "192.0.2.0/24"),
+            ("192.0.2.77", "192.0.2.77/32"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("192.0.2.0/255.255.255.0", "192.0.2.0/24"),
+            ("192.0.2.0/33", "not a network"),
+        ]);
+    }
+
+    #[test]
+    fn host_names_are_written_in_a_labels() {
+        check(Field::SOURCE_FQDN, &[
+            ("example.com", "example.com"),
+            ("EXAMPLE.com.", "example.com"),
+            ("www[.]example[.]com", "www.example.com"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("政府.香港", "xn--mxtq1m.xn--j6w193g"),
+            ("_dmarc.example.com", "_dmarc.example.com"),
+            ("localhost", "not a host name"),
+            ("192.0.2.1", "not a host name"),
+            ("example.com:80", "not a host name"),
+            ("-a.example", "not a host name"),
+        ]);
+    }
+
+    #[test]
+    fn urls_are_written_as_the_standard_has_them() {
+        check(Field::SOURCE_URL, &[
+            ("http://Example.COM:80/a b", "http://example.com/a%20b"),
+            ("hxxps://example[.]com/x[.]php", "https://example.com/x[.]php"),
+            ("hxxp[://]192.0.2.1/bin", "http://192.0.2.1/bin"),
+            ("example.com/login", "http://example.com/login"),
+            ("example.com:8080/login", "http://example.com:8080/login"),
+            ("http://[2001:db8::1]:8080/", "http://[2001:db8::1]:8080/"),
+            ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+            ("ftp://example.com/f", "ftp://example.com/f"),
+            ("https://example.com?id=1", "https://example.com/?id=1"),
+            ("http://example.com/cgi-bin/.%2e/.%2e/bin/sh", "http://example.com/cgi-bin/.%2e/.%2e/bin/sh"),
+            ("http://example.com/香港", "http://example.com/%E9%A6%99%E6%B8%AF"),
+            ("mailto:someone@example.com", "not a URL"),
+            ("http://", "not a URL"),
+            ("nonsense", "not a URL"),
+        ]);
+    }
+
+    #[test]
+    fn words_and_limits() {
+        check(Field::SOURCE_GEOLOCATION_CC, &[("hk", "HK"), ("HKG", "longer than its field allows")]);
+        check(Field::MALWARE_NAME, &[("Mirai", "mirai"), ("a\0b", "ab")]);
+        check(Field::MALWARE_HASH_MD5, &[
+            ("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"),
+            ("d41d8", "not an MD5 hash"),
+        ]);
+        check(Field::CLASSIFICATION_TYPE, &[
+            ("c2-server", "c2-server"),
+            ("blocklist", "blacklist"),
+            ("nonsense", "not a classification type"),
+        ]);
+        check(Field::TLP, &[("TLP:WHITE", "clear"), ("amber+strict", "amber+strict"), ("puce", "not a TLP label")]);
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(asn("AS64496"), Ok(64496));
+        assert_eq!(asn("1.10"), Ok(65546));
+        assert_eq!(asn("64496.0"), Ok(64496));
+        assert_eq!(asn("0"), Err(Wrong("not an AS number")));
+        assert_eq!(asn("4294967296"), Err(Wrong("not an AS number")));
+        assert_eq!(port("443"), Ok(443));
+        assert_eq!(port("65536"), Err(Wrong("not a port")));
+        assert_eq!(percent("95%"), Ok(95.0));
+        assert_eq!(boolean("Enabled"), Ok(true));
+        assert_eq!(float("nan"), Err(Wrong("not a number")));
+    }
+
+    #[test]
+    fn the_host_of_a_url() {
+        assert_eq!(url_host("http://user:pass@example.com:8080/x@y"), Some("example.com"));
+        assert_eq!(url_host("http://[2001:db8::1]:80/"), Some("2001:db8::1"));
+    }
+}

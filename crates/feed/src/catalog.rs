@@ -1,0 +1,125 @@
+//! All feeds that are known: read from files that the caller gives, found by id, by file name or by header.
+
+use std::collections::BTreeMap;
+
+use crate::table::{self, Feed};
+
+/// A file of the folder `feeds/`: its path below that folder, with `/`, and its text.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub path: String,
+    pub text: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// By id; of several versions the newest is first.
+    feeds: BTreeMap<String, Vec<Feed>>,
+    /// Tables that could not be read, and why.
+    pub broken: Vec<(String, String)>,
+}
+
+/// Why no feed was picked for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unpicked {
+    NoSuchProvider,
+    /// Neither name nor header fits a feed.
+    Unknown,
+    /// The header fits several.
+    Several(Vec<String>),
+}
+
+impl Catalog {
+    /// Reads every table. What is wrong with one is kept beside the others.
+    pub fn read(files: &[File]) -> Catalog {
+        let mut catalog = Catalog::default();
+        let mut providers = BTreeMap::new();
+        for file in files {
+            if let Some(provider) = file.path.strip_suffix("/provider.toml") {
+                match file.text.parse::<toml::Table>() {
+                    Ok(table) => drop(providers.insert(provider.to_owned(), table)),
+                    Err(wrong) => catalog.broken.push((file.path.clone(), wrong.to_string())),
+                }
+            }
+        }
+        for file in files {
+            let Some((provider, name)) = file.path.strip_suffix(".toml").and_then(|path| path.split_once('/')) else { continue };
+            if name != "provider" {
+                catalog.read_table(provider, providers.get(provider).unwrap_or(&toml::Table::new()), name, file);
+            }
+        }
+        for versions in catalog.feeds.values_mut() {
+            versions.sort_by(|one, other| other.since.cmp(&one.since));
+        }
+        catalog
+    }
+
+    fn read_table(&mut self, provider: &str, provider_table: &toml::Table, name: &str, file: &File) {
+        let table = match file.text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(wrong) => return self.broken.push((file.path.clone(), wrong.to_string())),
+        };
+        // `FEED.202601.toml` is a version of FEED.
+        let name = match name.rsplit_once('.') {
+            Some((feed, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => feed,
+            _ => name,
+        };
+        for (id, feed) in table::read(provider, provider_table, name, &table) {
+            match feed {
+                Ok(feed) => self.feeds.entry(id).or_default().push(feed),
+                Err(wrong) => self.broken.push((format!("{}: {id}", file.path), wrong)),
+            }
+        }
+    }
+
+    /// Every feed, in its newest version, in the order of ids.
+    pub fn feeds(&self) -> impl Iterator<Item = &Feed> {
+        self.feeds.values().filter_map(|versions| versions.first())
+    }
+
+    pub fn feed(&self, id: &str) -> Option<&Feed> {
+        self.feeds.get(id)?.first()
+    }
+
+    /// The version of a feed that holds on a day, written `YYYY-MM-DD`.
+    pub fn feed_on(&self, id: &str, day: &str) -> Option<&Feed> {
+        let versions = self.feeds.get(id)?;
+        versions.iter().find(|feed| feed.since.as_deref().is_none_or(|since| since <= day)).or(versions.last())
+    }
+
+    /// Ids that look like this one, for a message.
+    pub fn similar(&self, id: &str) -> Vec<&str> {
+        let word = id.rsplit('/').next().unwrap_or(id);
+        self.feeds.keys().map(String::as_str).filter(|known| known.contains(word) || known.starts_with(id)).take(5).collect()
+    }
+
+    /// The provider's feed that a file is of: by its name, or where that says nothing by its header.
+    pub fn pick(&self, provider: &str, file_name: &str, header: impl FnOnce(&Feed) -> Option<Vec<String>>) -> Result<&Feed, Unpicked> {
+        let feeds: Vec<&Feed> = self.feeds().filter(|feed| feed.provider == provider).collect();
+        let Some(first) = feeds.first() else { return Err(Unpicked::NoSuchProvider) };
+        if let Some(feed) = feeds.iter().find(|feed| is_named(feed, file_name)) {
+            return Ok(feed);
+        }
+        let header = header(first).unwrap_or_default();
+        let fitting: Vec<&&Feed> = feeds.iter().filter(|feed| !header.is_empty() && feed.columns == header).collect();
+        match fitting.as_slice() {
+            [] => Err(Unpicked::Unknown),
+            [feed] => Ok(feed),
+            several => Err(Unpicked::Several(several.iter().map(|feed| feed.id.clone()).collect())),
+        }
+    }
+}
+
+/// Whether the file's name is of this feed's reports: its pattern matches, and the word that the group `type`
+/// captures is the feed's.
+fn is_named(feed: &Feed, file_name: &str) -> bool {
+    let Some(captures) = feed.file.as_ref().and_then(|pattern| pattern.captures(file_name)) else { return false };
+    captures.name("type").is_none_or(|word| word.as_str() == feed.file_name)
+}
+
+/// The day that a file's name states, as `YYYY-MM-DD`.
+pub fn day_of(feed: &Feed, file_name: &str) -> Option<String> {
+    let captures = feed.file.as_ref()?.captures(file_name)?;
+    let day = captures.name("day")?.as_str();
+    event::time::parse(day).ok().map(|time| event::time::day_name(event::time::day(time)))
+}

@@ -1,0 +1,75 @@
+//! IntelMQ's JSON, written: one event a line, flat, dotted names, those of `extra` too.
+
+use arrow::array::RecordBatch;
+use event::batch::{self, Cell};
+use event::{Field, Type, taxonomy, time};
+
+use crate::json_text;
+use crate::table::Feed;
+
+/// Appends one line for each event of the batch.
+pub fn write(feed: Option<&Feed>, events: &RecordBatch, out: &mut String) {
+    let columns: Vec<_> = batch::fields(events).collect();
+    for row in 0..events.num_rows() {
+        out.push('{');
+        for (field, array) in &columns {
+            match batch::cell(array, row) {
+                Some(Cell::Text(object)) if *field == Field::EXTRA => push_extra(out, object),
+                Some(cell) => {
+                    push_key(out, field.name());
+                    push_cell(out, *field, cell);
+                    out.push(',');
+                }
+                None => {}
+            }
+        }
+        if let Some(feed) = feed {
+            push_feed(out, feed, &columns.iter().map(|(field, _)| *field).collect::<Vec<_>>());
+        }
+        if out.ends_with(',') {
+            out.pop();
+        }
+        out.push_str("}\n");
+    }
+}
+
+fn push_key(out: &mut String, key: &str) {
+    json_text::push_string(out, key);
+    out.push(':');
+}
+
+fn push_extra(out: &mut String, object: &str) {
+    let extra: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object).unwrap_or_default();
+    for (key, value) in extra {
+        push_key(out, &format!("{}.{key}", Field::EXTRA.name()));
+        out.push_str(&value.to_string());
+        out.push(',');
+    }
+}
+
+/// What IntelMQ's events say of their feed, where the event itself does not.
+fn push_feed(out: &mut String, feed: &Feed, said: &[Field]) {
+    for (field, value) in [(Field::FEED_NAME, &feed.name), (Field::FEED_PROVIDER, &feed.provider_name)] {
+        if !said.contains(&field) {
+            push_key(out, field.name());
+            json_text::push_string(out, value);
+            out.push(',');
+        }
+    }
+}
+
+fn push_cell(out: &mut String, field: Field, cell: Cell<'_>) {
+    match cell {
+        Cell::Text(text) if field.kind() == Type::ClassificationType => {
+            json_text::push_string(out, taxonomy::classification(text).map_or(text, |row| row.intelmq_name()));
+        }
+        // IntelMQ's labels are version 1's, in capitals.
+        Cell::Text(text) if field.kind() == Type::Tlp => json_text::push_string(out, if text == "clear" { "WHITE" } else { text }.to_uppercase().as_str()),
+        Cell::Text(text) => json_text::push_string(out, text),
+        Cell::Integer(number) => out.push_str(&number.to_string()),
+        Cell::Float(number) => out.push_str(&json_text::float(number)),
+        Cell::Boolean(truth) => out.push_str(if truth { "true" } else { "false" }),
+        Cell::Time(micros) => json_text::push_string(out, &time::iso(micros).replace('Z', "+00:00")),
+        Cell::Bytes(bytes) => json_text::push_string(out, &event::id::hex(bytes)),
+    }
+}

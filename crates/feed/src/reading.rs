@@ -1,0 +1,321 @@
+//! Runs a feed's table over rows, column by column, and makes a batch of events of them.
+//!
+//! The branch on the rule is taken once a block, the loop over rows is inside: by hand and row by row it would be
+//! slower (docs/performance.md). A cell that its field refuses is kept in `extra`; a row without meaning, place or
+//! readable time is a reject.
+
+mod bound;
+mod column;
+mod extra;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use event::reject::reason;
+use event::time::{self, Micros};
+use event::{Field, Reject, batch, id, taxonomy};
+
+use crate::rows::Rows;
+use crate::table::{Feed, KindRule};
+
+use self::bound::Bound;
+use self::column::Column;
+use self::extra::Extra;
+
+/// What a delivery says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it arrived.
+    pub at: Micros,
+}
+
+/// What became of one block of rows.
+#[derive(Debug)]
+pub struct Piece {
+    /// Events with `id`, `line`, `kind`, `asset` and the feed's fields.
+    pub events: RecordBatch,
+    pub rejects: Vec<Reject>,
+    /// Rows seen, whatever became of them.
+    pub rows: u64,
+    /// Rows that the table says to ignore.
+    pub ignored: u64,
+}
+
+/// How a report's columns differ from those that the table knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    pub lost: Vec<String>,
+    pub gained: Vec<String>,
+}
+
+impl Drift {
+    /// Of a header, against the table's; nothing where the table states none.
+    pub fn of(feed: &Feed, header: &[String]) -> Drift {
+        if feed.columns.is_empty() {
+            return Drift::default();
+        }
+        let missing = |from: &[String], those: &[String]| -> Vec<String> { those.iter().filter(|name| !from.contains(name)).cloned().collect() };
+        Drift { lost: missing(header, &feed.columns), gained: missing(&feed.columns, header) }
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.lost.is_empty() && self.gained.is_empty()
+    }
+}
+
+impl std::fmt::Display for Drift {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        if !self.lost.is_empty() {
+            parts.push(format!("lost {}", self.lost.join(", ")));
+        }
+        if !self.gained.is_empty() {
+            parts.push(format!("gained {}", self.gained.join(", ")));
+        }
+        out.write_str(&parts.join("; "))
+    }
+}
+
+/// Makes events of rows. One reader serves one thread; any number of them may read one report's blocks.
+#[derive(Debug)]
+pub struct Reader<'f> {
+    feed: &'f Feed,
+    arrival: Arrival,
+    bound: Option<Bound<'f>>,
+}
+
+/// A time before this is none: feeds of compromised machines did not exist.
+const EARLIEST: Micros = 631_152_000 * time::SECOND;
+/// Clocks go wrong; a time further ahead of the delivery than this is none.
+const AHEAD: Micros = 2 * time::DAY;
+
+/// A cell that its field refused.
+struct Refused {
+    row: usize,
+    field: Field,
+    column: String,
+    value: String,
+    why: &'static str,
+}
+
+impl<'f> Reader<'f> {
+    pub fn new(feed: &'f Feed, arrival: Arrival) -> Reader<'f> {
+        Reader { feed, arrival, bound: None }
+    }
+
+    /// The events and rejects of a block.
+    pub fn read(&mut self, mut rows: Rows) -> Piece {
+        let bound = match self.bound.take() {
+            Some(bound) if bound.header == rows.header => bound,
+            _ => Bound::new(self.feed, rows.header.clone()),
+        };
+        let mut rejects = std::mem::take(&mut rows.rejects);
+        let count = rows.len() as u64 + rejects.len() as u64;
+        let (events, ignored) = Block { feed: self.feed, bound: &bound, rows: &rows, at: self.arrival.at }.read(&mut rejects);
+        self.bound = Some(bound);
+        rejects.sort_by_key(|reject| reject.line);
+        Piece { events, rejects, rows: count, ignored }
+    }
+}
+
+/// One block on its way.
+struct Block<'a> {
+    feed: &'a Feed,
+    bound: &'a Bound<'a>,
+    rows: &'a Rows,
+    at: Micros,
+}
+
+impl Block<'_> {
+    fn read(&self, rejects: &mut Vec<Reject>) -> (RecordBatch, u64) {
+        let mut refused = Vec::new();
+        let mut columns = self.columns(&mut refused);
+        let mut keep = vec![true; self.rows.len()];
+        let ignored = self.ignore(&mut keep);
+        let times = self.times(columns.remove(&Field::TIME_SOURCE), &refused, &mut keep, rejects);
+        let asset = self.asset(&columns, &refused, &mut keep, rejects);
+        let kind = self.meaning(&mut columns, &refused, &mut keep, rejects);
+        let extra = Extra::build(self.bound, self.rows, &refused, &times.stated);
+        self.assemble(columns, times, asset, kind, extra, &keep, ignored)
+    }
+
+    /// Every field's column, filled.
+    fn columns(&self, refused: &mut Vec<Refused>) -> BTreeMap<Field, Column> {
+        let mut columns = BTreeMap::new();
+        for plan in &self.bound.fields {
+            let mut column = Column::new(plan.field, self.rows.len());
+            plan.fill(self.rows, &self.feed.absent, &mut column, refused);
+            columns.insert(plan.field, column);
+        }
+        columns
+    }
+
+    /// Marks the rows that the table says to ignore, and counts them.
+    fn ignore(&self, keep: &mut [bool]) -> u64 {
+        let mut ignored = 0;
+        for (column, words) in &self.feed.ignore {
+            let Some(place) = self.rows.header.place(column) else { continue };
+            for (row, keep) in keep.iter_mut().enumerate() {
+                if *keep && words.iter().any(|word| word == self.rows.cell(row, place)) {
+                    *keep = false;
+                    ignored += 1;
+                }
+            }
+        }
+        ignored
+    }
+
+    fn reject(&self, row: usize, column: Option<&str>, why: String, rejects: &mut Vec<Reject>) {
+        rejects.push(Reject::new(self.rows.lines[row].0, column, why, self.rows.raw(row).as_bytes()));
+    }
+
+    /// The source times: of a list the delivery's day, else the row's own where it can be true, else the delivery's.
+    fn times(&self, stated: Option<Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> Times {
+        let midnight = self.at - self.at.rem_euclid(time::DAY);
+        let list = self.feed.delivers == event::Delivers::List;
+        let mut times = Times { source: vec![if list { midnight } else { self.at }; self.rows.len()], when: vec![midnight; self.rows.len()], stated: Vec::new() };
+        let stated = stated.map(Column::into_times).unwrap_or_default();
+        for (row, value) in stated.iter().enumerate() {
+            let Some(value) = value else { continue };
+            if list || *value < EARLIEST || *value > self.at + AHEAD {
+                times.stated.push((row, *value));
+            } else {
+                times.source[row] = *value;
+                times.when[row] = *value;
+            }
+        }
+        for wrong in refused.iter().filter(|wrong| wrong.field == Field::TIME_SOURCE && !list) {
+            if keep[wrong.row] && stated.get(wrong.row).is_none_or(Option::is_none) {
+                keep[wrong.row] = false;
+                self.reject(wrong.row, Some(&wrong.column), reason(&wrong.value, wrong.why), rejects);
+            }
+        }
+        times
+    }
+
+    /// Which field is each row's asset. A row without any is a reject.
+    fn asset(&self, columns: &BTreeMap<Field, Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> ArrayRef {
+        let candidates: Vec<(Field, &Column)> = self.feed.asset.iter().filter_map(|field| Some((*field, columns.get(field)?))).collect();
+        let mut names = arrow::array::StringBuilder::with_capacity(self.rows.len(), self.rows.len() * 12);
+        for (row, keep) in keep.iter_mut().enumerate() {
+            let found = candidates.iter().find(|(_, column)| column.is_valid(row));
+            names.append_option(found.map(|(field, _)| field.name()));
+            if found.is_none() && *keep {
+                *keep = false;
+                let wrong = refused.iter().find(|wrong| wrong.row == row && self.feed.asset.contains(&wrong.field));
+                match wrong {
+                    Some(wrong) => self.reject(row, Some(&wrong.column), reason(&wrong.value, wrong.why), rejects),
+                    None => self.reject(row, None, format!("no {}", crate::table::names(&self.feed.asset)), rejects),
+                }
+            }
+        }
+        Arc::new(names.finish())
+    }
+
+    /// Completes type and taxonomy, and says each row's kind. A row without a type is a reject.
+    fn meaning(&self, columns: &mut BTreeMap<Field, Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> ArrayRef {
+        let length = self.rows.len();
+        let default = self.feed.means.map(|means| means.name);
+        let types = columns.remove(&Field::CLASSIFICATION_TYPE).map(Column::finish);
+        let types = types.as_ref().map(|array| array.as_any().downcast_ref::<StringArray>().expect("a type is text"));
+        let of = |row: usize| types.filter(|types| arrow::array::Array::is_valid(types, row)).map(|types| types.value(row)).or(default);
+
+        let mut type_column = Column::new(Field::CLASSIFICATION_TYPE, length);
+        let mut taxonomies = Column::new(Field::CLASSIFICATION_TAXONOMY, length);
+        let stated = columns.remove(&Field::CLASSIFICATION_TAXONOMY).map(Column::finish);
+        let stated = stated.as_ref().map(|array| array.as_any().downcast_ref::<StringArray>().expect("a taxonomy is text"));
+        let mut last = ("", None);
+        for (row, keep) in keep.iter_mut().enumerate() {
+            let name = of(row).unwrap_or_default();
+            if last.0 != name {
+                last = (name, taxonomy::classification(name));
+            }
+            let own = stated.filter(|stated| arrow::array::Array::is_valid(stated, row)).map(|stated| stated.value(row));
+            type_column.push_canonical(last.1.map(|row| row.name));
+            taxonomies.push_canonical(own.or(last.1.map(|row| row.taxonomy)));
+            if last.1.is_none() && *keep {
+                *keep = false;
+                let wrong = refused.iter().find(|wrong| wrong.row == row && wrong.field == Field::CLASSIFICATION_TYPE);
+                let why = wrong.map_or_else(|| "no classification.type".to_owned(), |wrong| reason(&wrong.value, wrong.why));
+                self.reject(row, wrong.map(|wrong| wrong.column.as_str()), why, rejects);
+            }
+        }
+        columns.insert(Field::CLASSIFICATION_TYPE, type_column);
+        columns.insert(Field::CLASSIFICATION_TAXONOMY, taxonomies);
+        self.kind(columns)
+    }
+
+    fn kind(&self, columns: &BTreeMap<Field, Column>) -> ArrayRef {
+        let length = self.rows.len();
+        match &self.feed.kind {
+            KindRule::Always(kind) => constant(kind.name(), length),
+            KindRule::By { field, kinds, otherwise } => {
+                let column = columns.get(field);
+                let of = |row: usize| {
+                    let word = column.and_then(|column| column.text(row)).unwrap_or_default();
+                    let kind = kinds.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind).or(*otherwise);
+                    kind.map_or("listing", event::Kind::name)
+                };
+                Arc::new(StringArray::from_iter_values((0..length).map(of)))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a batch, each made by one step above")]
+    fn assemble(&self, columns: BTreeMap<Field, Column>, times: Times, asset: ArrayRef, kind: ArrayRef, extra: Extra, keep: &[bool], ignored: u64) -> (RecordBatch, u64) {
+        let length = self.rows.len();
+        let time_array = |values: Vec<Micros>| Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef;
+        let lines = Int64Array::from_iter_values(self.rows.lines.iter().map(|(line, _)| *line as i64));
+        let mut arrays: Vec<(&str, ArrayRef)> = vec![
+            ("line", Arc::new(lines)),
+            ("kind", kind),
+            ("asset", asset),
+            (Field::TIME_SOURCE.column(), time_array(times.source)),
+            (Field::EXTRA.column(), extra.all.clone()),
+        ];
+        let mut tlp = Some(constant(self.feed.tlp.name(), length));
+        let mut observed = Some(time_array(vec![self.at; length]));
+        for (field, column) in columns {
+            match field {
+                Field::TLP => tlp = Some(column.finish()),
+                Field::TIME_OBSERVATION => {
+                    observed = Some(column.finish());
+                }
+                _ => arrays.push((field.column(), column.finish())),
+            }
+        }
+        arrays.extend(tlp.take().map(|array| (Field::TLP.column(), array)));
+        arrays.extend(observed.take().map(|array| (Field::TIME_OBSERVATION.column(), array)));
+        let whole = batch::from_columns(length, arrays);
+        let said = id::Said { feed: &self.feed.id, when: &times.when, fields: &self.bound.said, extra: Some(extra.stable()) };
+        let ids = id::ids(&whole, &said);
+        let ids = BinaryArray::from_iter_values(ids.iter());
+        let whole = batch::with_columns(&whole, vec![("id", Arc::new(ids))]);
+        if keep.iter().all(|keep| *keep) {
+            return (whole, ignored);
+        }
+        let kept = arrow::compute::filter_record_batch(&whole, &BooleanArray::from(keep.to_vec())).expect("the mask has a value for each row");
+        (kept, ignored)
+    }
+}
+
+/// The times of a block's rows.
+struct Times {
+    source: Vec<Micros>,
+    /// The time that counts for the id.
+    when: Vec<Micros>,
+    /// Times that rows stated and that are not theirs now.
+    stated: Vec<(usize, Micros)>,
+}
+
+fn constant(text: &str, length: usize) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, length)))
+}
+
+/// The columns that a feed's events have, as [`Reader::read`] makes them: the same for every block.
+pub fn columns(feed: &Feed) -> Vec<&'static str> {
+    let house = ["id", "line", "kind", "asset"];
+    house.into_iter().chain(bound::filled(feed).into_iter().map(Field::column)).collect()
+}
+

@@ -1,0 +1,92 @@
+//! Takes secrets out of a report before it is kept: the cells of a feed's `secret` columns are emptied.
+//!
+//! The report is written anew, row by row, so its form may differ from what came; what it says does not. A row
+//! that cannot be cut might hold the secret anywhere, and is left out but for its line.
+
+use std::io::{self, Read, Write};
+
+use crate::json_text;
+use crate::rows::Rows;
+use crate::shape::Splitter;
+use crate::table::{Csv, CsvHeader, Feed, Format};
+
+/// Whether a feed's reports hold what must not be kept.
+pub fn is_needed(feed: &Feed) -> bool {
+    !feed.secret.is_empty()
+}
+
+/// Copies a report without its secrets.
+pub fn copy(feed: &Feed, input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let mut splitter = Splitter::new(feed, input);
+    let mut header_written = false;
+    while let Some(rows) = splitter.next_rows()? {
+        match &feed.format {
+            Format::Csv(format) => write_csv(feed, format, &rows, &mut header_written, &mut output)?,
+            Format::JsonLines => write_json(feed, &rows, &mut output)?,
+            Format::Json { .. } | Format::Lines { .. } => unreachable!("refused when the table was read"),
+        }
+    }
+    output.flush()
+}
+
+fn write_csv(feed: &Feed, format: &Csv, rows: &Rows, header_written: &mut bool, output: &mut impl Write) -> io::Result<()> {
+    let separator = char::from(format.separator);
+    let quote = char::from(format.quote.unwrap_or(b'"'));
+    let mut line = String::new();
+    if !std::mem::replace(header_written, true) && format.header != CsvHeader::None {
+        if format.header == CsvHeader::Commented {
+            line.push_str(format.comment.as_deref().unwrap_or("#"));
+        }
+        push_row(&mut line, rows.header.names.iter().map(String::as_str), separator, quote);
+    }
+    let secret: Vec<bool> = rows.header.names.iter().map(|name| feed.secret.contains(name)).collect();
+    for row in 0..rows.len() {
+        let cells = (0..secret.len()).map(|column| if secret[column] { "" } else { rows.whole_cell(row, column) });
+        push_row(&mut line, cells, separator, quote);
+    }
+    output.write_all(line.as_bytes())
+}
+
+fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separator: char, quote: char) {
+    for (place, cell) in cells.enumerate() {
+        if place > 0 {
+            line.push(separator);
+        }
+        line.push(quote);
+        for c in cell.chars() {
+            if c == quote {
+                line.push(quote);
+            }
+            line.push(c);
+        }
+        line.push(quote);
+    }
+    line.push('\n');
+}
+
+/// One object a line, nested values under their paths: the shape reads both alike.
+fn write_json(feed: &Feed, rows: &Rows, output: &mut impl Write) -> io::Result<()> {
+    let mut line = String::new();
+    for row in 0..rows.len() {
+        line.push('{');
+        for (column, name) in rows.header.names.iter().enumerate() {
+            let cell = rows.whole_cell(row, column);
+            if cell.is_empty() || feed.secret.contains(name) {
+                continue;
+            }
+            json_text::push_string(&mut line, name);
+            line.push(':');
+            if rows.is_json(row, column) {
+                line.push_str(cell);
+            } else {
+                json_text::push_string(&mut line, cell);
+            }
+            line.push(',');
+        }
+        if line.ends_with(',') {
+            line.pop();
+        }
+        line.push_str("}\n");
+    }
+    output.write_all(line.as_bytes())
+}

@@ -1,0 +1,107 @@
+//! A block of rows as a shape cuts them: cells are spans of one text, so that cutting copies nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event::Reject;
+
+/// The names of cells, in the order of a row.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    pub names: Vec<String>,
+    places: HashMap<String, usize>,
+}
+
+impl Header {
+    /// A name that comes twice gets `.2` at its second place, and so on.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Header {
+        let mut header = Header::default();
+        for name in names {
+            let mut unique = name.clone();
+            let mut times = 2;
+            while header.places.contains_key(&unique) {
+                unique = format!("{name}.{times}");
+                times += 1;
+            }
+            header.places.insert(unique.clone(), header.names.len());
+            header.names.push(unique);
+        }
+        header
+    }
+
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+}
+
+/// From where to where in the block's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// A cell that the row does not have.
+    pub const MISSING: Span = Span { start: u32::MAX, end: u32::MAX };
+
+    pub fn new(start: usize, end: usize) -> Span {
+        Span { start: start as u32, end: end as u32 }
+    }
+}
+
+/// Rows of one header, and what could not be made a row.
+#[derive(Debug, Default)]
+pub struct Rows {
+    pub header: Arc<Header>,
+    pub text: String,
+    /// Row by row, one for each name of the header.
+    pub cells: Vec<Span>,
+    /// For shapes whose cells may be JSON values other than text: whether each is.
+    pub json: Vec<bool>,
+    /// For each row: the line on which it starts, and its bytes.
+    pub lines: Vec<(u64, Span)>,
+    pub rejects: Vec<Reject>,
+}
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.rejects.is_empty()
+    }
+
+    /// The cell's text without white space around it; empty where the row lacks it.
+    #[inline]
+    pub fn cell(&self, row: usize, column: usize) -> &str {
+        trim(self.whole_cell(row, column))
+    }
+
+    /// The cell's text with the white space around it.
+    #[inline]
+    pub fn whole_cell(&self, row: usize, column: usize) -> &str {
+        let span = self.cells[row * self.header.names.len() + column];
+        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Whether the cell is a JSON number, truth value, list or object.
+    #[inline]
+    pub fn is_json(&self, row: usize, column: usize) -> bool {
+        self.json.get(row * self.header.names.len() + column).copied().unwrap_or(false)
+    }
+
+    pub fn raw(&self, row: usize) -> &str {
+        let span = self.lines[row].1;
+        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+}
+
+/// `str::trim` for the white space that reports have; most cells have none.
+#[inline]
+fn trim(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let white = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
+    if white(bytes.first()) || white(bytes.last()) { text.trim_matches(|c| c <= ' ') } else { text }
+}

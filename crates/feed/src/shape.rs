@@ -1,0 +1,73 @@
+//! Shapes: how bytes fall into rows of named cells. A shape reads from anything, holds one block at a time, and
+//! hands out [`Rows`]; the one thing it knows of a feed is the table's `format`.
+
+mod csv;
+mod decode;
+mod json;
+mod lines;
+
+use std::io::{self, Read};
+
+use crate::rows::Rows;
+use crate::table::{Feed, Format};
+
+use self::decode::Decoded;
+
+/// About this much of a report is one block, in bytes: small enough for the processor's cache, large enough
+/// that what is done once a block does not show.
+pub const BLOCK: usize = 1 << 20;
+
+/// No row is longer than this, in bytes. A longer one is a reject, and what follows it is read.
+pub const LONGEST_ROW: usize = 4 << 20;
+
+/// No JSON document that must be read whole is longer than this, in bytes.
+pub const LONGEST_DOCUMENT: usize = 512 << 20;
+
+/// Reads a report and cuts it into rows, block by block.
+pub struct Splitter<R> {
+    input: Decoded<R>,
+    shape: Shape,
+}
+
+impl<R> std::fmt::Debug for Splitter<R> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Splitter").finish_non_exhaustive()
+    }
+}
+
+enum Shape {
+    Csv(csv::Csv),
+    Json(json::Document),
+    JsonLines(json::Lines),
+    Lines(lines::Lines),
+}
+
+impl<R: Read> Splitter<R> {
+    pub fn new(feed: &Feed, input: R) -> Splitter<R> {
+        let shape = match &feed.format {
+            Format::Csv(format) => Shape::Csv(csv::Csv::new(format.clone(), &feed.columns)),
+            Format::Json { rows } => Shape::Json(json::Document::new(rows.clone())),
+            Format::JsonLines => Shape::JsonLines(json::Lines::default()),
+            Format::Lines { pattern, comment } => Shape::Lines(lines::Lines::new(pattern.clone(), comment.clone())),
+        };
+        Splitter { input: Decoded::new(input, feed.encoding), shape }
+    }
+
+    /// The next block, or nothing at the report's end.
+    pub fn next_rows(&mut self) -> io::Result<Option<Rows>> {
+        match &mut self.shape {
+            Shape::Csv(shape) => shape.next_rows(&mut self.input),
+            Shape::Json(shape) => shape.next_rows(&mut self.input),
+            Shape::JsonLines(shape) => shape.next_rows(&mut self.input),
+            Shape::Lines(shape) => shape.next_rows(&mut self.input),
+        }
+    }
+
+    /// The header, as far as one was read.
+    pub fn header(&self) -> Option<Vec<String>> {
+        match &self.shape {
+            Shape::Csv(shape) => shape.header(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Any encoding to UTF-8: the byte order mark decides, then the table, then the bytes themselves.
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+
+use encoding_rs::{Decoder, Encoding, UTF_8, WINDOWS_1252};
+
+/// A report's bytes as UTF-8, or as nearly so as they came: [`text_of`] mends single lines.
+pub(super) struct Decoded<R> {
+    input: R,
+    /// What was read to look for a byte order mark.
+    head: Vec<u8>,
+    started: bool,
+    declared: Option<&'static Encoding>,
+    decoder: Option<Decoder>,
+}
+
+impl<R: Read> Decoded<R> {
+    pub(super) fn new(input: R, declared: Option<&'static Encoding>) -> Decoded<R> {
+        Decoded { input, head: Vec::new(), started: false, declared, decoder: None }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        self.started = true;
+        let mut head = [0; 3];
+        let mut length = 0;
+        while length < head.len() {
+            match self.input.read(&mut head[length..])? {
+                0 => break,
+                read => length += read,
+            }
+        }
+        let head = &head[..length];
+        let (encoding, mark) = Encoding::for_bom(head).map_or((self.declared.unwrap_or(UTF_8), 0), |(encoding, mark)| (encoding, mark));
+        self.head = head[mark..].to_vec();
+        if encoding != UTF_8 {
+            self.decoder = Some(encoding.new_decoder_without_bom_handling());
+        }
+        Ok(())
+    }
+
+    /// Appends about `size` more bytes; false at the end.
+    pub(super) fn read_more(&mut self, buffer: &mut Vec<u8>, size: usize) -> io::Result<bool> {
+        if !self.started {
+            self.start()?;
+        }
+        let mut raw = std::mem::take(&mut self.head);
+        let end = {
+            let wanted = size.saturating_sub(raw.len()).max(1) as u64;
+            let target = if self.decoder.is_none() && raw.is_empty() { &mut *buffer } else { &mut raw };
+            (&mut self.input).take(wanted).read_to_end(target)? == 0
+        };
+        match &mut self.decoder {
+            None => buffer.append(&mut raw),
+            Some(decoder) => {
+                let mut text = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(raw.len() * 3));
+                let _: (_, usize, bool) = decoder.decode_to_string(&raw, &mut text, end);
+                buffer.extend_from_slice(text.as_bytes());
+            }
+        }
+        Ok(!end)
+    }
+}
+
+/// The bytes as text: as they are where they are UTF-8, else line by line, a line that is not being windows-1252.
+pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match std::str::from_utf8(line) {
+            Ok(line) => text.push_str(line),
+            Err(_) => text.push_str(&WINDOWS_1252.decode_without_bom_handling(line).0),
+        }
+    }
+    Cow::Owned(text)
+}

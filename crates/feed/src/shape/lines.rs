@@ -1,0 +1,127 @@
+//! Lines with a pattern: each line that matches is a row, the pattern's named groups are its cells.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use event::Reject;
+use regex::Regex;
+
+use super::decode::{Decoded, text_of};
+use super::{BLOCK, LONGEST_ROW};
+use crate::rows::{Header, Rows, Span};
+
+pub(super) struct Lines {
+    pattern: Regex,
+    comment: Option<String>,
+    header: Arc<Header>,
+    groups: Vec<usize>,
+    source: LineSource,
+}
+
+impl Lines {
+    pub(super) fn new(pattern: Regex, comment: Option<String>) -> Lines {
+        let named: Vec<(usize, String)> =
+            pattern.capture_names().enumerate().filter_map(|(place, name)| Some((place, name?.to_owned()))).collect();
+        let (groups, names): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+        Lines { pattern, comment, header: Arc::new(Header::new(names)), groups, source: LineSource::default() }
+    }
+
+    pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
+        let Some(mut rows) = self.source.next_lines(input)? else { return Ok(None) };
+        rows.header = self.header.clone();
+        let lines = std::mem::take(&mut rows.lines);
+        let mut locations = self.pattern.capture_locations();
+        for (number, span) in lines {
+            let line = rows.text.get(span.start as usize..span.end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
+            let comment = self.comment.as_deref().is_some_and(|comment| line.trim_start().starts_with(comment));
+            if comment || line.trim().is_empty() {
+                continue;
+            }
+            if self.pattern.captures_read(&mut locations, line).is_none() {
+                rows.rejects.push(Reject::new(number, None, "the line does not match the table's pattern", line.as_bytes()));
+                continue;
+            }
+            let start = span.start as usize;
+            for group in &self.groups {
+                rows.cells.push(locations.get(*group).map_or(Span::MISSING, |(from, to)| Span::new(start + from, start + to)));
+            }
+            rows.lines.push((number, Span::new(start, start + line.len())));
+        }
+        Ok(Some(rows))
+    }
+}
+
+/// Cuts a report into lines, a block of them at a time.
+#[derive(Default)]
+pub(super) struct LineSource {
+    buffer: Vec<u8>,
+    line: u64,
+    ended: bool,
+    /// Whether the rest of an overlong line is being passed over.
+    skipping: bool,
+}
+
+impl LineSource {
+    /// The next lines as [`Rows`] without cells; overlong ones are rejects.
+    pub(super) fn next_lines<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
+        if self.ended && self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let mut rows = Rows::default();
+        let end = loop {
+            if !self.ended && self.buffer.len() < BLOCK {
+                self.ended = !input.read_more(&mut self.buffer, BLOCK)?;
+                if !self.ended && self.buffer.len() < BLOCK {
+                    continue;
+                }
+            }
+            match memchr::memrchr(b'\n', &self.buffer) {
+                _ if self.ended => break self.buffer.len(),
+                Some(place) => break place + 1,
+                None if self.buffer.len() > LONGEST_ROW => {
+                    self.pass_over(&mut rows);
+                    if !rows.rejects.is_empty() {
+                        return Ok(Some(rows));
+                    }
+                }
+                None => self.ended = !input.read_more(&mut self.buffer, BLOCK)?,
+            }
+        };
+        let rest = self.buffer.split_off(end);
+        rows.text = text_of(&std::mem::replace(&mut self.buffer, rest)).into_owned();
+        self.cut(&mut rows);
+        Ok(Some(rows))
+    }
+
+    /// Rejects a line that is too long, once, and forgets what was read of it.
+    fn pass_over(&mut self, rows: &mut Rows) {
+        if !self.skipping {
+            rows.rejects.push(too_long(self.line + 1, &self.buffer));
+        }
+        self.skipping = true;
+        self.buffer.clear();
+    }
+
+    fn cut(&mut self, rows: &mut Rows) {
+        let text = std::mem::take(&mut rows.text);
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            self.line += 1;
+            let span = Span::new(start, start + line.len());
+            start += line.len();
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
+            if line.len() > LONGEST_ROW {
+                rows.rejects.push(too_long(self.line, line.as_bytes()));
+            } else {
+                rows.lines.push((self.line, span));
+            }
+        }
+        rows.text = text;
+    }
+}
+
+pub(super) fn too_long(line: u64, raw: &[u8]) -> Reject {
+    Reject::new(line, None, format!("the row is longer than {} MiB", LONGEST_ROW >> 20), raw)
+}

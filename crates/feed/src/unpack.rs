@@ -1,0 +1,101 @@
+//! Packed deliveries: gz, zst and zip, told by their first bytes, with a cap on what comes out of them.
+
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
+/// What a delivery may unpack to, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub bytes: u64,
+    /// How many times larger than it came, once it is past [`Caps::FREE`].
+    pub ratio: u64,
+}
+
+impl Caps {
+    /// Up to here the ratio does not count: small files pack well.
+    const FREE: u64 = 64 << 20;
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { bytes: 64 << 30, ratio: 250 }
+    }
+}
+
+/// The packing that the first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    None,
+    Gzip,
+    Zstd,
+    Zip,
+}
+
+impl Packing {
+    pub fn of(head: &[u8]) -> Packing {
+        match head {
+            [0x1f, 0x8b, ..] => Packing::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Packing::Zip,
+            _ => Packing::None,
+        }
+    }
+}
+
+/// Reads what is in a gz, zst or plain stream of `size` bytes. A zip needs [`unzip`], which may hold many files.
+pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Box<dyn Read + 'r>> {
+    let mut input = BufReader::with_capacity(1 << 16, input);
+    let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(reader, size, caps)) };
+    Ok(match Packing::of(input.fill_buf()?) {
+        Packing::Gzip => capped(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
+        Packing::Zstd => capped(Box::new(zstd::Decoder::with_buffer(input)?)),
+        Packing::Zip => return Err(io::Error::new(io::ErrorKind::Unsupported, "a zip within a stream")),
+        Packing::None => Box::new(input),
+    })
+}
+
+/// Hands every file in a zip to `each`, with its name. Folders are passed over; no name is used as a path.
+pub fn unzip<R: Read + Seek>(input: R, size: u64, caps: Caps, mut each: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+    const MOST: usize = 10_000;
+    let mut archive = zip::ZipArchive::new(input).map_err(io::Error::other)?;
+    if archive.len() > MOST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive holds {} files, more than {MOST}", archive.len())));
+    }
+    let mut left = caps.bytes;
+    for place in 0..archive.len() {
+        let file = archive.by_index(place).map_err(io::Error::other)?;
+        if file.is_dir() {
+            continue;
+        }
+        let name = file.name().rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+        let mut capped = Capped::new(Box::new(file), size, Caps { bytes: left, ..caps });
+        each(&name, &mut capped)?;
+        left = left.saturating_sub(capped.read);
+    }
+    Ok(())
+}
+
+/// A reader that refuses to grow beyond its caps.
+struct Capped<'r> {
+    input: Box<dyn Read + 'r>,
+    read: u64,
+    most: u64,
+}
+
+impl<'r> Capped<'r> {
+    fn new(input: Box<dyn Read + 'r>, size: u64, caps: Caps) -> Capped<'r> {
+        let by_ratio = size.saturating_mul(caps.ratio).max(Caps::FREE);
+        Capped { input, read: 0, most: caps.bytes.min(by_ratio) }
+    }
+}
+
+impl Read for Capped<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.read += read as u64;
+        if self.read > self.most {
+            let reason = format!("the delivery unpacks to more than {} MiB: refused", self.most >> 20);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,313 @@
+//! Writing a delivery's events into files that no version knows yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::{Schema, SchemaRef};
+use event::batch;
+use event::id::Id;
+
+use super::filter::Filter;
+use super::held::Held;
+use super::ids::{IdSet, id_at, ids_of};
+use super::spill::{IdSpill, RowSpill};
+use super::writer::{AppendWriter, Month};
+use super::{EVENTS, ID, TIME};
+use crate::days::Days;
+use crate::file::{NewFile, memory_of};
+use crate::table::{MONTH, Table, Version};
+
+/// What is known of an append before it starts.
+#[derive(Clone, Debug)]
+pub struct AppendSettings<'a> {
+    /// All rows are of this feed.
+    pub feed: &'a str,
+    /// About how many rows will come. Too few only means that more rows are put aside and compared at the end.
+    pub expected_rows: usize,
+    /// The columns that files of this feed have, in any order; every other is empty to all readers.
+    pub columns: &'a [&'a str],
+    /// For reading again: rows of other days are left out, and what the table holds is not looked at, since
+    /// [`crate::Store::replace_days`] takes it away.
+    pub only_days: Option<&'a Days>,
+}
+
+/// Suspects compared at a time, in bytes of their rows.
+const COMPARED: usize = 32 << 20;
+
+/// An append under way. It makes a writer for each thread; when all are closed, [`Append::finish`] compares
+/// what is suspected of being a repeat, and the outcome can be committed.
+#[derive(Debug)]
+pub struct Append {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the writers of an append have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) table: Arc<Table>,
+    pub(crate) version: Arc<Version>,
+    pub(crate) feed: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) filter: Filter,
+    pub(crate) held: RwLock<Held>,
+    pub(crate) only_days: Option<Days>,
+    /// Ids that were erased and must not come back.
+    pub(crate) erased: Arc<IdSet>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) writers: AtomicUsize,
+    pub(crate) gathered: Mutex<Gathered>,
+}
+
+/// What writers leave behind.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) files: Vec<NewFile>,
+    /// Rows too few for a file of their own.
+    pub(crate) leftover: BTreeMap<Month, Vec<RecordBatch>>,
+    pub(crate) written: IdSpill,
+    pub(crate) suspects: RowSpill,
+    pub(crate) counts: Counts,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) events: u64,
+    pub(crate) repeats: u64,
+    pub(crate) erased: u64,
+    pub(crate) other_days: u64,
+    /// Days of all rows, repeats too.
+    pub(crate) days: Days,
+    /// Days that gained an event.
+    pub(crate) new_days: Days,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: Counts) {
+        self.rows += other.rows;
+        self.events += other.events;
+        self.repeats += other.repeats;
+        self.erased += other.erased;
+        self.other_days += other.other_days;
+        self.days.extend(other.days);
+        self.new_days.extend(other.new_days);
+    }
+}
+
+/// Memory that all writers of a store share.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) most: usize,
+    pub(crate) used: AtomicUsize,
+}
+
+impl Memory {
+    pub(crate) fn new(most: usize) -> Memory {
+        Memory { most, used: AtomicUsize::new(0) }
+    }
+
+    /// Tells of a change; true if all writers together now hold too much.
+    pub(crate) fn change(&self, before: usize, after: usize) -> bool {
+        self.used.fetch_add(after, Ordering::Relaxed);
+        let used = self.used.fetch_sub(before, Ordering::Relaxed);
+        used.saturating_sub(before) > self.most
+    }
+}
+
+/// How much memory an append may take for what.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub(crate) filter: usize,
+    pub(crate) exact_ids: usize,
+    pub(crate) temporary: Option<PathBuf>,
+}
+
+impl Append {
+    pub(crate) fn new(
+        table: Arc<Table>,
+        version: Arc<Version>,
+        settings: &AppendSettings<'_>,
+        room: &Room,
+        memory: Arc<Memory>,
+        erased: Arc<IdSet>,
+    ) -> Result<Append> {
+        let held = match settings.only_days {
+            Some(_) => Held::nothing(&table.place, settings.feed),
+            None => Held::new(&table.place, &version, settings.feed, room.exact_ids),
+        };
+        let gathered = Gathered {
+            written: IdSpill::new(room.temporary.clone()),
+            suspects: RowSpill::new(room.temporary.clone()),
+            ..Gathered::default()
+        };
+        Ok(Append {
+            shared: Arc::new(Shared {
+                table,
+                version,
+                feed: settings.feed.to_owned(),
+                schema: file_schema(settings.columns)?,
+                filter: Filter::new(settings.expected_rows, room.filter),
+                held: RwLock::new(held),
+                only_days: settings.only_days.cloned(),
+                erased,
+                memory,
+                writers: AtomicUsize::new(0),
+                gathered: Mutex::new(gathered),
+            }),
+        })
+    }
+
+    /// A writer for one thread. It works on the thread that calls it and blocks there, so that thread must not
+    /// be one of an asynchronous runtime's own (`spawn_blocking` or a plain thread).
+    pub fn writer(&self) -> AppendWriter {
+        AppendWriter::new(self.shared.clone())
+    }
+
+    /// Ends the append: all writers must be closed. Works on a thread that may block.
+    pub async fn finish(self) -> Result<Prepared> {
+        tokio::task::spawn_blocking(move || self.finish_blocking()).await.context("the thread that ends an append has died")?
+    }
+
+    fn finish_blocking(self) -> Result<Prepared> {
+        let open = self.shared.writers.load(Ordering::Acquire);
+        if open > 0 {
+            bail!("{open} writers of an append were not closed");
+        }
+        let (suspects, mut written, leftover) = {
+            let mut gathered = lock(&self.shared.gathered);
+            (std::mem::take(&mut gathered.suspects), std::mem::take(&mut gathered.written), std::mem::take(&mut gathered.leftover))
+        };
+        let mut writer = self.writer();
+        for (month, batches) in leftover {
+            writer.take_over(month, batches)?;
+        }
+        self.compare(suspects, &mut written, &mut writer)?;
+        writer.close_with_all()?;
+        let shared = Arc::try_unwrap(self.shared).map_err(|_| anyhow!("an append is finished while a writer is open"))?;
+        let gathered = shared.gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let only_days = shared.only_days;
+        Ok(Prepared { feed: shared.feed, table: shared.table, version: shared.version, filter: shared.filter, files: gathered.files, counts: gathered.counts, only_days })
+    }
+
+    /// Writes those suspects that are no repeats after all.
+    fn compare(&self, suspects: RowSpill, written: &mut IdSpill, writer: &mut AppendWriter) -> Result<()> {
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        for batch in suspects.read()? {
+            let batch = batch?;
+            bytes += memory_of(&batch);
+            chunk.push(batch);
+            if bytes >= COMPARED {
+                self.compare_chunk(std::mem::take(&mut chunk), written, writer)?;
+                bytes = 0;
+            }
+        }
+        if chunk.is_empty() { Ok(()) } else { self.compare_chunk(chunk, written, writer) }
+    }
+
+    fn compare_chunk(&self, chunk: Vec<RecordBatch>, written: &mut IdSpill, writer: &mut AppendWriter) -> Result<()> {
+        let mut suspected = IdSet::default();
+        for batch in &chunk {
+            let ids = ids_of(batch)?;
+            for row in 0..batch.num_rows() {
+                suspected.insert(id_at(ids, row)?);
+            }
+        }
+        // What remains in the set has been written by nobody.
+        written.each(|id| {
+            suspected.remove(&id);
+        })?;
+        let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
+        suspected.retain(|id| held.holds(id) != Some(true));
+        held.read_again(|id| {
+            suspected.remove(&id);
+        })?;
+        drop(held);
+        for batch in chunk {
+            let mut new = Vec::new();
+            let ids = ids_of(&batch)?;
+            // Taking an id out as its row is kept leaves only the first of two equal suspects.
+            let keep: Vec<bool> = (0..batch.num_rows())
+                .map(|row| {
+                    let id = id_at(ids, row)?;
+                    let keep = suspected.remove(&id);
+                    if keep {
+                        new.push(id);
+                    }
+                    Ok(keep)
+                })
+                .collect::<Result<_>>()?;
+            written.push(&new)?;
+            writer.settle_suspects(&compute::filter_record_batch(&batch, &BooleanArray::from(keep))?, batch.num_rows())?;
+        }
+        Ok(())
+    }
+}
+
+/// The schema of the files: the given columns in the order of the table, with those that no event lacks.
+fn file_schema(columns: &[&str]) -> Result<SchemaRef> {
+    let all = batch::schema();
+    if let Some(unknown) = columns.iter().find(|column| all.index_of(column).is_err()) {
+        bail!("events have no column \"{unknown}\"");
+    }
+    let always = [ID, "feed", TIME];
+    let fields = all.fields().iter().filter(|field| {
+        let name = field.name().as_str();
+        name != MONTH && (columns.contains(&name) || always.contains(&name))
+    });
+    Ok(Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>())))
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A thread that panicked while it held the lock has left counts and files that are whole in themselves,
+    // and its own writer open, which finishing an append refuses.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An append that is written and waits to be committed. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) feed: String,
+    pub(crate) table: Arc<Table>,
+    /// The version whose ids are known not to be among ours.
+    pub(crate) version: Arc<Version>,
+    pub(crate) filter: Filter,
+    pub(crate) files: Vec<NewFile>,
+    pub(crate) counts: Counts,
+    pub(crate) only_days: Option<Days>,
+}
+
+impl Prepared {
+    pub fn feed(&self) -> &str {
+        &self.feed
+    }
+
+    /// Rows that were pushed.
+    pub fn rows(&self) -> u64 {
+        self.counts.rows
+    }
+
+    /// Rows that are new, as far as is known before the commit.
+    pub fn events(&self) -> u64 {
+        self.counts.events
+    }
+
+    /// The days of all rows, repeats too.
+    pub fn days(&self) -> &Days {
+        &self.counts.days
+    }
+
+    /// Whether it holds this id or, seldom, another.
+    pub(crate) fn may_hold(&self, id: &Id) -> bool {
+        self.filter.may_hold(id)
+    }
+
+    pub(crate) fn table_name() -> &'static str {
+        EVENTS.name
+    }
+}
