@@ -4,7 +4,7 @@
 //! answers of a batch, which is far cheaper than writing a text for every row.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array, new_null_array};
@@ -12,7 +12,7 @@ use arrow::compute::{is_not_null, take};
 use event::value;
 use ipnet::IpNet;
 
-use crate::database::{Answer, AutonomousSystem, Place};
+use crate::database::{Answer, AutonomousSystem, KeyHasher, Place};
 use crate::draft::Draft;
 use crate::side::Side;
 use crate::tables::{Source, Tables};
@@ -55,17 +55,19 @@ fn parsed(texts: &StringArray, parse: fn(&str) -> Option<IpNet>) -> impl Iterato
 struct Answers<'t> {
     sources: Vec<Source<'t>>,
     distinct: Vec<Arc<Answer>>,
-    numbers: HashMap<(usize, usize), u32, BuildHasherDefault<KeyHasher>>,
+    /// By source and the source's key.
+    numbers: Vec<HashMap<usize, u32, BuildHasherDefault<KeyHasher>>>,
     places: Vec<Option<u32>>,
     systems: Vec<Option<u32>>,
 }
 
 impl<'t> Answers<'t> {
     fn about(tables: &'t Tables, networks: &[Option<IpNet>]) -> Answers<'t> {
+        let sources: Vec<Source<'_>> = tables.sources().collect();
         let mut answers = Answers {
-            sources: tables.sources().collect(),
+            numbers: vec![HashMap::default(); sources.len()],
+            sources,
             distinct: Vec::new(),
-            numbers: HashMap::default(),
             places: Vec::with_capacity(networks.len()),
             systems: Vec::with_capacity(networks.len()),
         };
@@ -90,7 +92,11 @@ impl<'t> Answers<'t> {
                 continue;
             }
             let Some(key) = source.find(network) else { continue };
-            let found = self.number((number, key), network);
+            let distinct = &mut self.distinct;
+            let found = *self.numbers[number].entry(key).or_insert_with(|| {
+                distinct.push(source.answer(key, network));
+                distinct.len() as u32 - 1
+            });
             let answer = &self.distinct[found as usize];
             if wants_place && answer.place.is_some() {
                 place = Some(found);
@@ -100,13 +106,6 @@ impl<'t> Answers<'t> {
             }
         }
         (place, system)
-    }
-
-    fn number(&mut self, key: (usize, usize), network: IpNet) -> u32 {
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.distinct.push(self.sources[key.0].answer(key.1, network));
-            self.distinct.len() as u32 - 1
-        })
     }
 
     fn fill_places(&self, side: &Side, draft: &mut Draft<'_>) {
@@ -166,22 +165,4 @@ fn text<'a, T>(values: &[Option<&'a T>], field: fn(&'a T) -> Option<&'a str>) ->
 
 fn number<T>(values: &[Option<&T>], field: fn(&T) -> Option<f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter(values.iter().map(|value| value.and_then(field))))
-}
-
-/// Keys are small numbers of our own making: multiplying spreads them well enough, at a fifth of the default's cost.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are two numbers")
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.0 = (self.0.rotate_left(5) ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
 }

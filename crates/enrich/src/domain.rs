@@ -2,18 +2,18 @@
 //!
 //! Names come in A-labels and lower case, as events have them.
 
-/// The suffix under which names are registered: `co.uk` of `www.example.co.uk`. A name whose end is on no list
-/// has its last label.
+/// The suffix under which names are registered: `com` of `www.example.com`, of two labels or more where the list
+/// says so. A name whose end is on no list has its last label.
 pub fn public_suffix(host: &str) -> Option<&str> {
     psl::suffix_str(host)
 }
 
-/// The name that somebody registered: `example.co.uk` of `www.example.co.uk`, nothing of `co.uk`.
+/// The name that somebody registered: `example.com` of `www.example.com`, nothing of `com`.
 pub fn registrable_domain(host: &str) -> Option<&str> {
     psl::domain_str(host)
 }
 
-/// The last label: `uk` of `www.example.co.uk`.
+/// The last label: `com` of `www.example.com`.
 pub fn top_level_domain(host: &str) -> Option<&str> {
     host.rsplit('.').next().filter(|label| !label.is_empty())
 }

@@ -4,7 +4,7 @@
 //! ```toml
 //! [[network]]
 //! prefix  = "192.0.2.0/24"
-//! country = "HK"                # the place, whole: city and coordinates are empty
+//! country = "XA"                # the place, whole: city and coordinates are empty
 //! asn     = 64496               # the AS, whole
 //! as_name = "Example Network"
 //! flags   = ["dynamic"]

@@ -1,13 +1,13 @@
 //! What is ours to watch: judged on a row's asset field, the one whose owner must look.
 //!
 //! ```toml
-//! countries = ["HK"]
-//! tlds      = ["hk", "香港"]          # or any longer ending, such as gov.hk
+//! countries = ["XA"]                  # ISO 3166
+//! tlds      = ["example", "例子"]     # or any longer ending, such as gov.example
 //! networks  = ["192.0.2.0/24"]
 //! asns      = [64496]
 //! ```
 
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, BooleanArray, Int64Array, StringArray};
 use arrow::buffer::BooleanBuffer;
 use event::{Field, batch, value};
 use ipnet::IpNet;

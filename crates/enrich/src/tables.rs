@@ -58,7 +58,7 @@ enum Content {
 const SECONDS_A_DAY: u64 = 86_400;
 
 impl Part {
-    /// A table in the MaxMind DB format, of bytes that are read, mapped or shared.
+    /// A table in the MMDB format, of bytes that are read, mapped or shared.
     ///
     /// Fails if the format or the layout is not understood. Errors of this and the other constructors name the
     /// table and say what is wrong with it.

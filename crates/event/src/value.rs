@@ -267,6 +267,9 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
     if given.len() > LONGEST_TEXT {
         return Err(Wrong("longer than 64 KiB"));
     }
+    if is_canonical_url(given) {
+        return Ok(given);
+    }
     let text = refang_url(given.trim());
     let parsed = match url::Url::parse(&text) {
         Ok(parsed) if parsed.has_host() || text.contains("://") => parsed,
@@ -284,6 +287,29 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
     Ok(replace(out, |out| write_url(out, &parsed, &text)))
 }
 
+/// Whether a URL is written already as [`write_url`] would: nearly all are, and reading one by the standard's rules
+/// costs as much as the rest of its row.
+fn is_canonical_url(given: &str) -> bool {
+    let rest = match given.strip_prefix("http://") {
+        Some(rest) => rest,
+        None => match given.strip_prefix("https://") {
+            Some(rest) => rest,
+            None => return false,
+        },
+    };
+    // No port and nobody's name: these have rules of their own.
+    let Some(end) = rest.bytes().position(|byte| byte == b'/') else { return false };
+    let (host, tail) = rest.as_bytes().split_at(end);
+    // Labels that begin with `xn--` may not be what they say.
+    let plain = is_canonical_name(host) && !host.windows(4).any(|part| part == b"xn--") || ipv4(host).is_some();
+    plain && tail.iter().all(|byte| is_url_byte(*byte))
+}
+
+/// What stands unescaped in a path, query or fragment.
+fn is_url_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~')
+}
+
 /// Scheme and host as the standard writes them; path and query as they were said, since `/.%2e/.%2e/bin/sh`
 /// says more to its owner than `/bin/sh`.
 fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
@@ -297,7 +323,7 @@ fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
     for c in tail.strip_prefix('\\').unwrap_or(tail).chars() {
         match c {
             '\t' | '\n' | '\r' => {}
-            '!' | '#'..=';' | '=' | '?'..='_' | 'a'..='~' => out.push(c),
+            c if c.is_ascii() && is_url_byte(c as u8) => out.push(c),
             _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
                 write!(out, "%{byte:02X}").expect("a string takes any text");
             }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::table::{self, Feed};
+use crate::table::{self, Feed, Patterns};
 
 /// A file of the folder `feeds/`: its path below that folder, with `/`, and its text.
 #[derive(Clone, Debug)]
@@ -42,10 +42,11 @@ impl Catalog {
                 }
             }
         }
+        let mut patterns = Patterns::default();
         for file in files {
             let Some((provider, name)) = file.path.strip_suffix(".toml").and_then(|path| path.split_once('/')) else { continue };
             if name != "provider" {
-                catalog.read_table(provider, providers.get(provider).unwrap_or(&toml::Table::new()), name, file);
+                catalog.read_table(provider, providers.get(provider).unwrap_or(&toml::Table::new()), name, file, &mut patterns);
             }
         }
         for versions in catalog.feeds.values_mut() {
@@ -54,7 +55,7 @@ impl Catalog {
         catalog
     }
 
-    fn read_table(&mut self, provider: &str, provider_table: &toml::Table, name: &str, file: &File) {
+    fn read_table(&mut self, provider: &str, provider_table: &toml::Table, name: &str, file: &File, patterns: &mut Patterns) {
         let table = match file.text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(wrong) => return self.broken.push((file.path.clone(), wrong.to_string())),
@@ -64,7 +65,7 @@ impl Catalog {
             Some((feed, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => feed,
             _ => name,
         };
-        for (id, feed) in table::read(provider, provider_table, name, &table) {
+        for (id, feed) in table::read(provider, provider_table, name, &table, patterns) {
             match feed {
                 Ok(feed) => self.feeds.entry(id).or_default().push(feed),
                 Err(wrong) => self.broken.push((format!("{}: {id}", file.path), wrong)),

@@ -6,6 +6,7 @@
 //! value wins.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use event::taxonomy::{self, Classification};
@@ -152,6 +153,21 @@ impl Feed {
     }
 }
 
+/// Patterns that were compiled already: the feeds of a family share theirs, and compiling is most of a table's cost.
+#[derive(Debug, Default)]
+pub struct Patterns(HashMap<String, Regex>);
+
+impl Patterns {
+    fn get(&mut self, text: &str) -> Result<Regex, regex::Error> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let pattern = Regex::new(text)?;
+        self.0.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
+    }
+}
+
 /// The keys that a table may have at its top.
 const KEYS: &[&str] = &[
     "name", "home", "docs", "fetch", "every", "format", "means", "identifier", "severity", "kind", "asset", "delivers", "tlp", "may", "file",
@@ -160,13 +176,13 @@ const KEYS: &[&str] = &[
 ];
 
 /// All feeds of one file: one, or those of a family. Each comes with what is wrong in it, if anything is.
-pub fn read(provider: &str, provider_table: &Table, file: &str, table: &Table) -> Vec<(String, Result<Feed, String>)> {
+pub fn read(provider: &str, provider_table: &Table, file: &str, table: &Table, patterns: &mut Patterns) -> Vec<(String, Result<Feed, String>)> {
     let mut shared = provider_table.clone();
     shared.remove("name");
     let mut base = merge(table, &shared);
     if table.get("family").and_then(Value::as_bool) != Some(true) {
         let id = format!("{provider}/{file}");
-        let feed = build(&id, provider_table, &base);
+        let feed = build(&id, provider_table, &base, patterns);
         return vec![(id, feed)];
     }
     let Some(Value::Table(feeds)) = table.get("feed") else {
@@ -174,15 +190,15 @@ pub fn read(provider: &str, provider_table: &Table, file: &str, table: &Table) -
     };
     base.remove("feed");
     base.remove("family");
-    let one = |(name, value): (&String, &Value)| {
+    let mut one = |(name, value): (&String, &Value)| {
         let id = format!("{provider}/{name}");
         let feed = match value {
-            Value::Table(own) => build(&id, provider_table, &merge(own, &base)),
+            Value::Table(own) => build(&id, provider_table, &merge(own, &base), patterns),
             _ => Err(format!("feed.{name} is not a table")),
         };
         (id, feed)
     };
-    feeds.iter().map(one).collect()
+    feeds.iter().map(&mut one).collect()
 }
 
 /// What `own` says, and what `base` says where `own` is silent. Rules, constants and maps are merged one by one.
@@ -206,7 +222,7 @@ fn merge(own: &Table, base: &Table) -> Table {
     merged
 }
 
-fn build(id: &str, provider_table: &Table, table: &Table) -> Result<Feed, String> {
+fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Patterns) -> Result<Feed, String> {
     if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("\"{key}\" is no key of a feed's table"));
     }
@@ -235,7 +251,7 @@ fn build(id: &str, provider_table: &Table, table: &Table) -> Result<Feed, String
         delivers: word(table, "delivers")?.ok_or("delivers is missing: say what a delivery is")?,
         tlp: tlp(table)?,
         may: words(table, "may")?.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
-        file: pattern(table, "file")?,
+        file: text(table, "file")?.map(|text| patterns.get(text)).transpose().map_err(|wrong| format!("file: {wrong}"))?,
         file_name: text(table, "file_name")?.unwrap_or(file).to_owned(),
         columns: columns(table)?,
         absent: words(table, "absent")?,
@@ -286,9 +302,31 @@ pub(crate) fn names(fields: &[Field]) -> String {
     fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(" or ")
 }
 
-/// A hash of what the table says, in one order.
+/// A hash of what the table says, in its order.
 fn version(table: &Table) -> String {
-    event::id::name(toml::to_string(table).expect("a table that was read can be written").as_bytes()).chars().take(12).collect()
+    let mut said = String::new();
+    table.iter().for_each(|(key, value)| say(key, value, &mut said));
+    event::id::name(said.as_bytes()).chars().take(12).collect()
+}
+
+/// Appends a value so that no two different tables read alike: every word is preceded by its length.
+fn say(key: &str, value: &Value, out: &mut String) {
+    let word = |text: &str, out: &mut String| write!(out, "{}:{text}", text.len()).expect("a string takes any text");
+    word(key, out);
+    match value {
+        Value::Table(table) => {
+            out.push('{');
+            table.iter().for_each(|(key, value)| say(key, value, out));
+            out.push('}');
+        }
+        Value::Array(values) => {
+            out.push('[');
+            values.iter().for_each(|value| say("", value, out));
+            out.push(']');
+        }
+        Value::String(text) => word(text, out),
+        other => word(&other.to_string(), out),
+    }
 }
 
 fn text<'t>(table: &'t Table, key: &str) -> Result<Option<&'t str>, String> {

@@ -36,6 +36,11 @@ impl FeedDays {
         self.0.is_empty()
     }
 
+    /// Whether some day of some feed is in both.
+    pub(crate) fn meets(&self, other: &FeedDays) -> bool {
+        self.0.iter().any(|(feed, days)| other.0.get(feed).is_some_and(|others| !days.is_disjoint(others)))
+    }
+
     pub(crate) fn json(&self) -> Value {
         self.0.iter().map(|(feed, days)| (feed.clone(), json!(days_text(days)))).collect::<serde_json::Map<_, _>>().into()
     }
@@ -74,11 +79,6 @@ pub fn days_of_text(text: &str) -> Option<Days> {
 
 fn day_of(name: &str) -> Option<i32> {
     name.parse::<NaiveDate>().ok().map(|day| day.to_epoch_days())
-}
-
-/// The months that days fall in, by their names.
-pub(crate) fn months(days: &Days) -> BTreeSet<String> {
-    days.iter().map(|day| time::month_name(*day)).collect()
 }
 
 #[cfg(test)]

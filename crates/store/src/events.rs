@@ -10,6 +10,7 @@ mod commit;
 mod filter;
 mod held;
 mod ids;
+mod replace;
 mod spill;
 mod writer;
 
@@ -19,8 +20,10 @@ pub use append::{Append, AppendSettings, Prepared};
 pub use commit::{Committed, Outcome, Overtaken};
 pub use writer::AppendWriter;
 
-pub(crate) use commit::commit;
-pub(crate) use ids::{IdSet, Wanted, read_ids};
+pub(crate) use append::{Memory, Room};
+pub(crate) use commit::{commit, pause};
+pub(crate) use ids::IdSet;
+pub(crate) use replace::replace_days;
 
 use crate::table::Definition;
 

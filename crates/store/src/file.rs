@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{DataType, Date32Type, SchemaRef, TimestampMicrosecondType};
 use event::time::{self, Micros};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -21,6 +22,9 @@ use crate::table::{Definition, LiveFile};
 
 /// Rows of a row group: the unit of pruning, and what a writer holds in memory.
 pub(crate) const ROW_GROUP: usize = 1 << 17;
+
+/// Rows read at a time.
+const ROWS_READ: usize = 1 << 13;
 
 /// A file that no version knows yet. Dropped before it is committed, it is deleted.
 #[derive(Debug)]
@@ -200,6 +204,37 @@ fn is_small_set(column: &str) -> bool {
     column.ends_with("_asn") || column.ends_with("_allocated")
 }
 
+/// Writes a file anew with only those rows that `keep` keeps; None if it keeps none. Blocks.
+pub(crate) fn rewrite(
+    definition: &'static Definition,
+    place: &Place,
+    live: &LiveFile,
+    mut keep: impl FnMut(&RecordBatch) -> Result<BooleanArray>,
+) -> Result<Option<NewFile>> {
+    let mut writer = None;
+    for batch in read(place, live)? {
+        let batch = batch?;
+        let kept = compute::filter_record_batch(&batch, &keep(&batch)?)?;
+        if kept.num_rows() > 0 {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(FileWriter::create(definition, place, batch.schema(), live.month.as_deref())?),
+            };
+            writer.write(&kept)?;
+        }
+    }
+    writer.map(FileWriter::finish).transpose()
+}
+
+/// The rows of a file, in order, with the columns that it has. Blocks.
+pub(crate) fn read(place: &Place, live: &LiveFile) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let path = live.path.clone();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)
+        .and_then(|builder| builder.with_batch_size(ROWS_READ).build())
+        .with_context(|| format!("opening {path}"))?;
+    Ok(reader.map(move |batch| batch.with_context(|| format!("reading {path}"))))
+}
+
 /// A batch with exactly these columns: what it lacks is empty.
 pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if Arc::ptr_eq(batch.schema_ref(), schema) {
@@ -218,9 +253,4 @@ pub(crate) fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch
 /// The bytes that a batch takes, where it is a slice only those of the slice.
 pub(crate) fn memory_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
-}
-
-/// Whether rows of a column are all there.
-pub(crate) fn is_complete(column: &dyn Array) -> bool {
-    column.null_count() == 0
 }

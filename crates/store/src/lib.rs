@@ -1,1 +1,56 @@
+//! Everything at rest but people's records: reports as they came, events, rejects, deliveries and sightings,
+//! and SQL over them. Alone knows Delta Lake and DataFusion.
+//!
+//! A store is a folder, or a prefix in a bucket:
+//!
+//! ```text
+//! format             the version of this layout
+//! reports/HH/HASH    reports as they came, by their hash; HASH.zst once compressed
+//! arrivals/ID.json   deliveries that arrived and have no row in deliveries yet
+//! events/ rejects/ deliveries/ sightings/ erasures/      tables that any engine for Delta Lake reads
+//! tables/HASH        enrichment tables, kept so that reports can be read again as of their day
+//! locks/             who is at work
+//! ```
+//!
+//! Whatever happens to the process, at any moment, what was committed stays and nothing else is seen: an
+//! object appears whole or not at all, and rows appear with one entry in a table's log.
 
+mod arrivals;
+mod days;
+mod deliveries;
+mod events;
+mod file;
+mod place;
+mod query;
+mod rejects;
+mod reports;
+mod rewrite;
+mod sightings;
+mod small;
+mod store;
+mod table;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+pub use arrivals::Arrival;
+pub use days::{Days, FeedDays, days_of_text, days_text};
+pub use deliveries::{Delivery, delivery_id};
+pub use events::{Append, AppendSettings, AppendWriter, Committed, Outcome, Overtaken, Prepared};
+pub use query::{Answer, Limits, NameFunctions, NamePart};
+pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
+pub use reports::ReportMark;
+pub use store::{Access, Settings, Store};
+
+/// A number that nobody else has. It names files and tells commits apart; nothing secret rests on it.
+pub(crate) fn random() -> u64 {
+    // Every RandomState has keys of its own, drawn from the system's randomness.
+    RandomState::new().build_hasher().finish()
+}
+
+/// A name that nothing else has.
+pub(crate) fn unique_name() -> String {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{:08x}-{:016x}{:016x}", std::process::id(), random(), hasher.finish())
+}

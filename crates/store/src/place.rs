@@ -139,9 +139,14 @@ impl Place {
     }
 
     pub(crate) async fn exists(&self, name: &str) -> Result<bool> {
+        Ok(self.size(name).await?.is_some())
+    }
+
+    /// The object's size in bytes, if there is one.
+    pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>> {
         match self.root.head(&self.path(name)).await {
-            Ok(_) => Ok(true),
-            Err(ObjectError::NotFound { .. }) => Ok(false),
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(ObjectError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("looking for {}", self.named(name))),
         }
     }

@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::days::FeedDays;
-use crate::file::NewFile;
 use crate::place::Place;
 
 /// After so many commits the log is summed up, so that opening reads few entries.
@@ -102,12 +101,6 @@ pub(crate) struct Version {
     metadata: Option<Metadata>,
 }
 
-impl Version {
-    pub(crate) fn rows(&self) -> u64 {
-        self.files.values().map(|file| file.rows).sum()
-    }
-}
-
 /// What one commit did.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -116,6 +109,8 @@ pub(crate) struct Entry {
     pub(crate) removed: Vec<String>,
     /// False where files were only laid out anew.
     pub(crate) changed_rows: bool,
+    /// When it was committed, by its writer's clock.
+    pub(crate) time: Option<Micros>,
     /// The days whose rows changed, where we wrote the entry.
     pub(crate) touched: Option<FeedDays>,
     actions: Vec<Action>,
@@ -125,7 +120,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) operation: &'static str,
-    pub(crate) add: Vec<NewFile>,
+    pub(crate) add: Vec<LiveFile>,
     pub(crate) remove: Vec<Arc<LiveFile>>,
     /// Rows are only laid out anew.
     pub(crate) same_rows: bool,
@@ -236,7 +231,7 @@ impl Table {
         let Some(bytes) = self.place.read(&entry_name(number)).await? else { return Ok(None) };
         let actions: Result<Vec<Action>, _> = serde_json::Deserializer::from_slice(&bytes).into_iter().collect();
         let actions = actions.with_context(|| self.at(number))?;
-        let mut entry = Entry { added: Vec::new(), removed: Vec::new(), changed_rows: false, touched: None, actions: Vec::new() };
+        let mut entry = Entry { added: Vec::new(), removed: Vec::new(), changed_rows: false, time: None, touched: None, actions: Vec::new() };
         for action in &actions {
             match action {
                 Action::Add(add) => {
@@ -248,6 +243,7 @@ impl Table {
                     entry.removed.push(remove.path.clone());
                 }
                 Action::CommitInfo(info) => {
+                    entry.time = info.timestamp.map(|milliseconds| milliseconds * 1000);
                     entry.touched = info.info.get(OUR_INFO).and_then(|ours| FeedDays::of_json(ours.get("touched")?));
                 }
                 _ => {}
@@ -341,12 +337,12 @@ impl Table {
         }));
         actions.extend(change.add.iter().map(|file| {
             Action::Add(Add {
-                path: file.live.path.clone(),
-                partition_values: partition_values(file.live.month.as_deref()),
-                size: file.live.size as i64,
+                path: file.path.clone(),
+                partition_values: partition_values(file.month.as_deref()),
+                size: file.size as i64,
                 modification_time: milliseconds,
                 data_change: !change.same_rows,
-                stats: Some(stats(self.definition, &file.live).to_string()),
+                stats: Some(stats(self.definition, file).to_string()),
                 ..Add::default()
             })
         }));
@@ -365,7 +361,9 @@ impl Table {
     /// Deletes entries that a checkpoint stands for and that were written before `cutoff`.
     pub(crate) async fn cut_log(&self, cutoff: Micros) -> Result<usize> {
         let Some(summed_up) = self.checkpointed().await? else { return Ok(0) };
-        Ok(cleanup_expired_logs_for(summed_up, self.log().as_ref(), cutoff / 1000, None).await?)
+        // The library prints the time that it is given, and panics on one beyond the calendar.
+        let milliseconds = (cutoff / 1000).clamp(0, LAST_MILLISECOND);
+        Ok(cleanup_expired_logs_for(summed_up, self.log().as_ref(), milliseconds, None).await?)
     }
 
     async fn make(&self) -> Result<()> {
@@ -409,6 +407,9 @@ impl Table {
         Ok(version)
     }
 }
+
+/// The end of the year 9999.
+const LAST_MILLISECOND: i64 = 253_402_300_799_999;
 
 /// Our part of an entry's commitInfo.
 const OUR_INFO: &str = "waglan";

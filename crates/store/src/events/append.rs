@@ -17,7 +17,7 @@ use super::held::Held;
 use super::ids::{IdSet, id_at, ids_of};
 use super::spill::{IdSpill, RowSpill};
 use super::writer::{AppendWriter, Month};
-use super::{EVENTS, ID, TIME};
+use super::{ID, TIME};
 use crate::days::Days;
 use crate::file::{NewFile, memory_of};
 use crate::table::{MONTH, Table, Version};
@@ -190,6 +190,9 @@ impl Append {
         writer.close_with_all()?;
         let shared = Arc::try_unwrap(self.shared).map_err(|_| anyhow!("an append is finished while a writer is open"))?;
         let gathered = shared.gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if gathered.files.iter().any(|file| !file.live.is_only_of(&shared.feed)) {
+            bail!("rows that name another feed, or none, were appended to {}", shared.feed);
+        }
         let only_days = shared.only_days;
         Ok(Prepared { feed: shared.feed, table: shared.table, version: shared.version, filter: shared.filter, files: gathered.files, counts: gathered.counts, only_days })
     }
@@ -305,9 +308,5 @@ impl Prepared {
     /// Whether it holds this id or, seldom, another.
     pub(crate) fn may_hold(&self, id: &Id) -> bool {
         self.filter.may_hold(id)
-    }
-
-    pub(crate) fn table_name() -> &'static str {
-        EVENTS.name
     }
 }

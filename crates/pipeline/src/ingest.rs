@@ -1,0 +1,425 @@
+//! Deliveries into the store: kept first, then understood.
+//!
+//! The order is report, arrival, rejects, events, delivery, and the arrival taken away. Each step may be done twice
+//! and the last one ends it, so a start repeats whatever has an arrival and no delivery, and comes to the same.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use enrich::{Dated, Defaults};
+use event::time::{self, Micros};
+use event::{Field, batch};
+use feed::unpack::{Caps, unpack};
+use feed::{Catalog, Feed, Piece, redact};
+use store::{Append, AppendSettings, AppendWriter, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter, Store};
+use tracing::{info, warn};
+
+use crate::open::{Opened, Source, open};
+use crate::read::{Tally, Worker, read};
+
+/// What somebody hands in.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The feed's id.
+    pub feed: String,
+    pub at: Micros,
+    /// Where it came from.
+    pub origin: String,
+    pub input: Input,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub delivery: store::Delivery,
+    /// Whether it was in the store already, so that nothing was done.
+    pub known: bool,
+}
+
+/// Everything that taking deliveries in needs.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    pub store: &'a Store,
+    pub catalog: &'a Catalog,
+    pub tables: &'a Dated,
+    /// Threads that understand rows; one more cuts them.
+    pub threads: usize,
+    /// What the program calls itself in a delivery's row.
+    pub writer: &'a str,
+}
+
+/// Deliveries that wait to be committed share one entry of the log, up to so many rows or deliveries.
+const SHARED_ROWS: u64 = 200_000;
+const SHARED_DELIVERIES: usize = 64;
+
+/// A delivery that has been read and waits to be committed.
+struct Waiting {
+    arrival: store::Arrival,
+    version: String,
+    tally: Tally,
+    events: Prepared,
+    rejects: PreparedRejects,
+}
+
+impl Intake<'_> {
+    /// Takes deliveries in, one after another; `each` hears of every one when it is stored.
+    pub async fn ingest(&self, deliveries: impl IntoIterator<Item = Delivery>, now: Micros, each: &mut (dyn FnMut(Summary) + Send)) -> Result<()> {
+        let mut known = self.known().await?;
+        let mut waiting = Group::default();
+        for delivery in deliveries {
+            let (feed, at) = (delivery.feed.clone(), delivery.at);
+            for arrival in self.accept(delivery).await.with_context(|| format!("keeping a delivery of {feed}, {}", time::iso(at)))? {
+                match known.get(&arrival.id) {
+                    Some(recorded) => {
+                        self.store.remove_arrival(&arrival.id).await?;
+                        each(Summary { delivery: recorded.clone(), known: true });
+                    }
+                    None => self.take(arrival, &mut waiting, &mut known, now, each).await?,
+                }
+            }
+        }
+        self.commit(&mut waiting, &mut known, now, each).await
+    }
+
+    /// Does what a process that died left undone.
+    pub async fn recover(&self, now: Micros, each: &mut (dyn FnMut(Summary) + Send)) -> Result<usize> {
+        let abandoned = self.store.take_abandoned_arrivals(now).await?;
+        if abandoned.is_empty() {
+            return Ok(0);
+        }
+        warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
+        let mut known = self.known().await?;
+        let mut waiting = Group::default();
+        let count = abandoned.len();
+        for arrival in abandoned {
+            if known.contains_key(&arrival.id) {
+                self.store.remove_arrival(&arrival.id).await?;
+            } else {
+                self.take(arrival, &mut waiting, &mut known, now, each).await?;
+            }
+        }
+        self.commit(&mut waiting, &mut known, now, each).await?;
+        Ok(count)
+    }
+
+    async fn known(&self) -> Result<HashMap<String, store::Delivery>> {
+        Ok(self.store.deliveries(None).await?.into_iter().map(|delivery| (delivery.id.clone(), delivery)).collect())
+    }
+
+    pub(crate) fn feed(&self, id: &str, at: Micros) -> Result<&Feed> {
+        let day = time::day_name(time::day(at));
+        self.catalog.feed_on(id, &day).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
+    }
+
+    /// Keeps a delivery's reports, each with an arrival. A zip is as many as it has files.
+    async fn accept(&self, delivery: Delivery) -> Result<Vec<store::Arrival>> {
+        let feed = self.feed(&delivery.feed, delivery.at)?;
+        let mut kept = Vec::new();
+        tokio::task::block_in_place(|| match delivery.input {
+            Input::File(path) => {
+                let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+                self.keep(feed, &mut BufReader::new(file), &mut kept)
+            }
+            Input::Bytes(bytes) => self.keep(feed, &mut Cursor::new(bytes), &mut kept),
+        })?;
+        let mut arrivals = Vec::new();
+        for (name, mark) in kept {
+            let origin = name.map_or(delivery.origin.clone(), |name| format!("{}!{name}", delivery.origin));
+            let id = store::delivery_id(&feed.id, delivery.at, &mark.id);
+            let arrival = store::Arrival {
+                id,
+                feed: feed.id.clone(),
+                provider: feed.provider.clone(),
+                time: delivery.at,
+                origin,
+                report_id: mark.id,
+                size: mark.size,
+                owner: String::new(),
+            };
+            self.store.put_arrival(&arrival).await?;
+            arrivals.push(arrival);
+        }
+        Ok(arrivals)
+    }
+
+    fn keep(&self, feed: &Feed, input: &mut dyn Source, kept: &mut Vec<(Option<String>, store::ReportMark)>) -> Result<()> {
+        let secret = redact::is_needed(feed);
+        let zip = is_zip(input)?;
+        if !secret && !zip {
+            kept.push((None, self.store.put_report(input)?));
+            return Ok(());
+        }
+        open(input, |Opened { name, input }| {
+            let mark = match secret {
+                true => self.keep_redacted(feed, input),
+                false => self.store.put_report(input),
+            };
+            kept.push((name, mark.map_err(io::Error::other)?));
+            Ok(())
+        })
+        .context("unpacking the delivery")
+    }
+
+    fn keep_redacted(&self, feed: &Feed, input: &mut dyn Read) -> Result<store::ReportMark> {
+        let mut redacted = tempfile::tempfile().context("making room to take out secrets")?;
+        redact::copy(feed, input, io::BufWriter::new(&mut redacted)).context("taking out secrets")?;
+        redacted.rewind()?;
+        self.store.put_report(&mut redacted)
+    }
+
+    /// Reads one delivery and lets it wait for company.
+    async fn take(
+        &self,
+        arrival: store::Arrival,
+        waiting: &mut Group,
+        known: &mut HashMap<String, store::Delivery>,
+        now: Micros,
+        each: &mut (dyn FnMut(Summary) + Send),
+    ) -> Result<()> {
+        let read = self.read_arrival(arrival).await?;
+        if let Some(days) = read_otherwise(&read, known) {
+            // Days are read with one version of the table: the old ones first, with today's.
+            self.commit(waiting, known, now, each).await?;
+            let arrival = read.arrival;
+            info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
+            self.reread_days(&arrival.feed, days, now).await?;
+            known.extend(self.known().await?);
+            waiting.push(self.read_arrival(arrival).await?);
+        } else {
+            waiting.push(read);
+        }
+        if waiting.is_full() {
+            self.commit(waiting, known, now, each).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_arrival(&self, arrival: store::Arrival) -> Result<Waiting> {
+        let feed = self.feed(&arrival.feed, arrival.time)?;
+        let append = self.append(feed, arrival.size, None).await?;
+        let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
+        Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
+    }
+
+    pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
+        const BYTES_A_ROW: u64 = 200;
+        let columns = columns(feed);
+        self.store.append(AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days }).await
+    }
+
+    /// Reads a kept report into an append; says also which days its rows are of.
+    pub(crate) fn understand(&self, feed: &Feed, kept: &Kept<'_>, append: &Append) -> Result<(Tally, PreparedRejects, Days)> {
+        let source = RejectSource {
+            delivery_id: kept.delivery_id.to_owned(),
+            report_id: kept.report_id.to_owned(),
+            feed: feed.id.clone(),
+            time: kept.at,
+        };
+        let shared = Shared { rejects: Mutex::new(self.store.rejects(source)), days: Mutex::default() };
+        let tally = tokio::task::block_in_place(|| {
+            let input: Box<dyn Read> = match self.store.report_path(kept.report_id).and_then(|path| File::open(path).ok()) {
+                Some(file) => Box::new(file),
+                None => self.store.open_report(kept.report_id)?,
+            };
+            let input = unpack(input, kept.size, Caps::default())?;
+            read(feed, feed::Arrival { at: kept.at }, input, self.threads, || {
+                Ok(StoreWorker { tables: self.tables, feed, report_id: kept.report_id, writer: append.writer(), shared: &shared })
+            })
+        })
+        .with_context(|| format!("reading report {} of {}", kept.report_id, feed.id))?;
+        let days = shared.days.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((tally, shared.rejects.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?, days))
+    }
+
+    /// Commits what waits: rejects, then events, then deliveries.
+    async fn commit(
+        &self,
+        waiting: &mut Group,
+        known: &mut HashMap<String, store::Delivery>,
+        now: Micros,
+        each: &mut (dyn FnMut(Summary) + Send),
+    ) -> Result<()> {
+        let mut group = std::mem::take(&mut waiting.0);
+        while !group.is_empty() {
+            let mut events = Vec::new();
+            let mut rejects = Vec::new();
+            let mut rest = Vec::new();
+            for one in group {
+                events.push(one.events);
+                rejects.push(one.rejects);
+                rest.push((one.arrival, one.version, one.tally));
+            }
+            self.store.commit_rejects(rejects, now).await?;
+            match self.store.commit(events, now).await {
+                Ok(committed) => {
+                    let deliveries: Vec<store::Delivery> =
+                        rest.into_iter().zip(committed.outcomes).map(|((arrival, version, tally), outcome)| self.row(arrival, version, tally, outcome)).collect();
+                    self.store.record_deliveries(&deliveries, now).await?;
+                    for delivery in deliveries {
+                        self.store.remove_arrival(&delivery.id).await?;
+                        known.insert(delivery.id.clone(), delivery.clone());
+                        info!(feed = %delivery.feed, rows = delivery.rows, events = delivery.events, rejects = delivery.rejects, "report stored");
+                        each(Summary { delivery, known: false });
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.is::<Overtaken>() => {
+                    group = Vec::new();
+                    for (arrival, _, _) in rest {
+                        group.push(self.read_arrival(arrival).await?);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self, arrival: store::Arrival, table_version: String, tally: Tally, outcome: store::Outcome) -> store::Delivery {
+        store::Delivery {
+            id: arrival.id,
+            feed: arrival.feed,
+            provider: arrival.provider,
+            time: arrival.time,
+            origin: arrival.origin,
+            report_id: arrival.report_id,
+            size: arrival.size,
+            table_version,
+            tables: self.tables.on(time::day(arrival.time)).name().to_owned(),
+            rows: tally.rows,
+            events: outcome.events,
+            repeats: outcome.repeats,
+            rejects: tally.rejected,
+            ignored: tally.ignored,
+            erased: outcome.erased,
+            days: outcome.days,
+            drift: tally.drift.map(|drift| drift.to_string()),
+            writer: self.writer.to_owned(),
+        }
+    }
+}
+
+/// A kept report, as a delivery has it.
+pub(crate) struct Kept<'a> {
+    pub(crate) delivery_id: &'a str,
+    pub(crate) report_id: &'a str,
+    pub(crate) size: u64,
+    pub(crate) at: Micros,
+}
+
+impl<'a> Kept<'a> {
+    fn of_arrival(arrival: &'a store::Arrival) -> Kept<'a> {
+        Kept { delivery_id: &arrival.id, report_id: &arrival.report_id, size: arrival.size, at: arrival.time }
+    }
+
+    pub(crate) fn of_delivery(delivery: &'a store::Delivery) -> Kept<'a> {
+        Kept { delivery_id: &delivery.id, report_id: &delivery.report_id, size: delivery.size, at: delivery.time }
+    }
+}
+
+/// Deliveries that wait.
+#[derive(Default)]
+struct Group(Vec<Waiting>);
+
+impl Group {
+    fn push(&mut self, waiting: Waiting) {
+        self.0.push(waiting);
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= SHARED_DELIVERIES || self.0.iter().map(|one| one.tally.rows).sum::<u64>() >= SHARED_ROWS
+    }
+}
+
+/// Days of a reading that were read before with another version of the feed's table.
+fn read_otherwise(read: &Waiting, known: &HashMap<String, store::Delivery>) -> Option<Days> {
+    let others = known.values().filter(|delivery| delivery.feed == read.arrival.feed && delivery.table_version != read.version);
+    let days: Days = others.flat_map(|delivery| delivery.days.intersection(read.events.days()).copied()).collect();
+    (!days.is_empty()).then_some(days)
+}
+
+fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
+    let mut head = [0; 4];
+    let length = input.read(&mut head)?;
+    input.rewind()?;
+    Ok(feed::unpack::Packing::of(&head[..length]) == feed::unpack::Packing::Zip)
+}
+
+/// The columns of a feed's events at rest.
+fn columns(feed: &Feed) -> Vec<&'static str> {
+    let read = feed::reading::columns(feed);
+    let fields: Vec<Field> = Field::all().filter(|field| read.contains(&field.column())).collect();
+    let enriched = enrich::can_fill(&fields).into_iter().map(Field::column);
+    let house = ["feed", "provider", "report_id", "in_scope", "tables"];
+    let all: HashSet<&'static str> = read.iter().copied().chain(enriched).chain(house).collect();
+    let schema = batch::schema();
+    let place = |name: &&str| schema.index_of(name).unwrap_or(usize::MAX);
+    let mut columns: Vec<&'static str> = all.into_iter().collect();
+    columns.sort_by_key(place);
+    columns
+}
+
+/// The days of a batch's rows.
+fn days_of(events: &RecordBatch) -> Days {
+    let times = batch::times(events, Field::TIME_SOURCE.column()).expect("every event has a time");
+    let mut last = None;
+    let mut days = Days::new();
+    for time in times.values() {
+        let day = time::day(*time);
+        if last.replace(day) != Some(day) {
+            days.insert(day);
+        }
+    }
+    days
+}
+
+/// Enriches and appends, on one thread.
+struct StoreWorker<'a> {
+    tables: &'a Dated,
+    feed: &'a Feed,
+    report_id: &'a str,
+    writer: AppendWriter,
+    shared: &'a Shared,
+}
+
+/// What the threads of one report have in common.
+struct Shared {
+    rejects: Mutex<RejectWriter>,
+    days: Mutex<Days>,
+}
+
+impl Worker for StoreWorker<'_> {
+    fn take(&mut self, piece: Piece) -> Result<()> {
+        if !piece.rejects.is_empty() {
+            self.shared.rejects.lock().unwrap_or_else(PoisonError::into_inner).push(&piece.rejects)?;
+        }
+        let rows = piece.events.num_rows();
+        if rows == 0 {
+            return Ok(());
+        }
+        self.shared.days.lock().unwrap_or_else(PoisonError::into_inner).extend(days_of(&piece.events));
+        let enriched = enrich::enrich_by_day(self.tables, &Defaults { severity: self.feed.severity }, &piece.events);
+        let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))) };
+        let named = batch::with_columns(&enriched, vec![
+            ("feed", constant(&self.feed.id)),
+            ("provider", constant(&self.feed.provider)),
+            ("report_id", constant(self.report_id)),
+        ]);
+        self.writer.push(named)
+    }
+
+    fn end(self) -> Result<()> {
+        self.writer.close()
+    }
+}

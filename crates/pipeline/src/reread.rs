@@ -1,0 +1,138 @@
+//! Reading kept reports again, with today's tables of feeds and the enrichment tables of their own days.
+//!
+//! Whole days of a feed are read again, from every delivery that touched them, and replaced in one commit; so a day
+//! is never of two readings, and a row that moved to another day takes that day along.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, bail};
+use event::time::Micros;
+use store::Days;
+
+use crate::ingest::{Intake, Kept};
+
+/// What is to be read again.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A feed's days from this one on, or all.
+    Feed { feed: String, since: Option<i32> },
+    /// The days that a report touched.
+    Report { report_id: String },
+}
+
+/// What reading again came to.
+#[derive(Clone, Debug, Default)]
+pub struct Reread {
+    pub feed: String,
+    pub days: Days,
+    pub reports: usize,
+    pub events: u64,
+    pub rejects: u64,
+}
+
+impl Intake<'_> {
+    /// Reads again, feed by feed.
+    pub async fn reread(&self, what: &What, now: Micros) -> Result<Vec<Reread>> {
+        let deliveries = self.store.deliveries(match what {
+            What::Feed { feed, .. } => Some(feed),
+            What::Report { .. } => None,
+        });
+        let mut by_feed: Vec<(String, Days)> = Vec::new();
+        for delivery in deliveries.await? {
+            let days: Days = match what {
+                What::Feed { since, .. } => delivery.days.iter().copied().filter(|day| since.is_none_or(|since| *day >= since)).collect(),
+                What::Report { report_id } if *report_id == delivery.report_id => delivery.days.clone(),
+                What::Report { .. } => continue,
+            };
+            match by_feed.iter_mut().find(|(feed, _)| *feed == delivery.feed) {
+                Some((_, all)) => all.extend(days),
+                None => by_feed.push((delivery.feed.clone(), days)),
+            }
+        }
+        if by_feed.is_empty() {
+            bail!("no delivery of that has been stored");
+        }
+        let mut done = Vec::new();
+        for (feed, days) in by_feed {
+            done.push(self.reread_days(&feed, days, now).await?);
+        }
+        Ok(done)
+    }
+
+    /// Reads these days of a feed again, and those that their rows move to.
+    pub(crate) async fn reread_days(&self, feed: &str, mut days: Days, now: Micros) -> Result<Reread> {
+        loop {
+            let attempt = self.read_days(feed, &days).await?;
+            if attempt.moved_to.is_subset(&days) {
+                return self.replace(feed, days, attempt, now).await;
+            }
+            days.extend(&attempt.moved_to);
+        }
+    }
+
+    /// Reads every delivery that touched one of these days, in the order in which they came.
+    async fn read_days(&self, feed: &str, days: &Days) -> Result<Attempt> {
+        let deliveries: Vec<store::Delivery> =
+            self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !delivery.days.is_disjoint(days)).collect();
+        let Some(last) = deliveries.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
+        let size = deliveries.iter().map(|delivery| delivery.size).sum();
+        let append = self.append(self.feed(feed, last.time)?, size, Some(days)).await?;
+        let mut found = Found::default();
+        for delivery in &deliveries {
+            self.require_report(delivery).await?;
+            let (tally, rejects, seen) = self.understand(self.feed(feed, delivery.time)?, &Kept::of_delivery(delivery), &append)?;
+            // Days that the delivery was known to touch are either read again now or as they should be.
+            found.moved_to.extend(seen.difference(&delivery.days));
+            found.rejected += tally.rejected;
+            found.reports.insert(delivery.report_id.clone());
+            found.rejects.push(rejects);
+        }
+        let Found { moved_to, reports, rejects, rejected } = found;
+        Ok(Attempt { moved_to, reports, rejects, rejected, events: append.finish().await? })
+    }
+
+    async fn require_report(&self, delivery: &store::Delivery) -> Result<()> {
+        if self.store.has_report(&delivery.report_id).await? {
+            return Ok(());
+        }
+        bail!(
+            "the report {} of {}, {}, is not kept any more: the days {} cannot be read again",
+            delivery.report_id,
+            delivery.feed,
+            event::time::iso(delivery.time),
+            store::days_text(&delivery.days)
+        );
+    }
+
+    async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
+        let committed = self.store.replace_days(feed, &days, attempt.events, now).await?;
+        let reports = attempt.reports.len();
+        self.store.replace_rejects(feed, attempt.reports, attempt.rejects, now).await?;
+        Ok(Reread {
+            feed: feed.to_owned(),
+            days,
+            reports,
+            events: committed.outcomes.iter().map(|outcome| outcome.events).sum(),
+            rejects: attempt.rejected,
+        })
+    }
+}
+
+/// What reading a feed's deliveries gathers.
+#[derive(Default)]
+struct Found {
+    /// Days of rows that were not among their delivery's days before.
+    moved_to: Days,
+    reports: HashSet<String>,
+    rejects: Vec<store::PreparedRejects>,
+    rejected: u64,
+}
+
+/// A reading that waits to take the place of the one before.
+struct Attempt {
+    moved_to: Days,
+    reports: HashSet<String>,
+    rejects: Vec<store::PreparedRejects>,
+    rejected: u64,
+    events: store::Prepared,
+}

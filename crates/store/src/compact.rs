@@ -1,0 +1,221 @@
+//! Merging small files: every commit adds some, and every reader pays for each of them.
+//!
+//! Files of one month are merged into ones of up to 256 MB, sorted so that a question about one feed, or some
+//! days, reads few row groups. Which files are merged follows their sizes: a large one only together with about
+//! as much in small ones, so that a row is rewritten a few times in its life and not with every merge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use event::time::Micros;
+use futures::StreamExt;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+
+use crate::events::pause;
+use crate::file::{FileWriter, NewFile};
+use crate::query::{LiveTable, bare_session, plain};
+use crate::store::Store;
+use crate::table::{Change, LiveFile, Table, Version};
+
+/// When and how far files are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct Compaction {
+    /// Small files of one month that are let be.
+    pub small_files: usize,
+    /// Files of a table beyond which the months with most small files are merged, whatever their number.
+    pub all_files: usize,
+}
+
+impl Compaction {
+    /// What a writer does as it goes.
+    pub const AS_IT_GOES: Compaction = Compaction { small_files: 32, all_files: 500 };
+    /// Whatever can be merged is merged.
+    pub const WHOLLY: Compaction = Compaction { small_files: 1, all_files: 0 };
+}
+
+/// What was merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    pub files_before: usize,
+    pub files_after: usize,
+    pub rows: u64,
+}
+
+/// Merged files end at this size, in bytes.
+const FILE_SIZE: usize = 256 << 20;
+/// A file of this size is not small any more.
+const LARGE: u64 = 128 << 20;
+/// Files of up to this size are merged whatever the size of the others.
+const TINY: u64 = 4 << 20;
+/// Merged at once, in bytes of files: more would only sort longer.
+const AT_ONCE: u64 = 1 << 30;
+
+impl Store {
+    /// Merges files where there are too many. What others take away meanwhile is left alone.
+    pub async fn compact(&self, compaction: Compaction, now: Micros) -> Result<Compacted> {
+        let mut all = Compacted::default();
+        for table in self.tables() {
+            let version = table.latest().await?;
+            for files in too_many(&version, compaction) {
+                let merged = self.merge(table, &version, files, now).await.with_context(|| format!("merging files of {}", table.definition.name))?;
+                all.files_before += merged.files_before;
+                all.files_after += merged.files_after;
+                all.rows += merged.rows;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether [`Store::compact`] would find anything to merge.
+    pub async fn needs_compaction(&self, compaction: Compaction) -> Result<bool> {
+        for table in self.tables() {
+            if !too_many(&*table.latest().await?, compaction).is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn merge(&self, table: &Arc<Table>, version: &Arc<Version>, files: Vec<Arc<LiveFile>>, now: Micros) -> Result<Compacted> {
+        let mut merged = self.merged(table, version, &files).await?;
+        let rows: u64 = merged.iter().map(|file| file.live.rows).sum();
+        if rows != files.iter().map(|file| file.rows).sum::<u64>() {
+            bail!("merging gave {rows} rows where there were others; nothing was changed");
+        }
+        let done = Compacted { files_before: files.len(), files_after: merged.len(), rows };
+        for attempt in 0.. {
+            let base = table.latest().await?;
+            if files.iter().any(|file| !base.files.contains_key(&file.path)) {
+                tracing::debug!(table = table.definition.name, "files that were merged are gone; the merged ones are dropped");
+                return Ok(Compacted::default());
+            }
+            let change = Change {
+                operation: "OPTIMIZE",
+                add: merged.iter().map(|file| file.live.clone()).collect(),
+                remove: files.clone(),
+                same_rows: true,
+                now,
+                ..Change::default()
+            };
+            match table.commit(&base, change).await {
+                Ok(None) => tokio::time::sleep(pause(attempt)).await,
+                outcome => {
+                    // After an error it cannot be known whether the entry is there: files that it may name must stay.
+                    merged.iter_mut().for_each(NewFile::keep);
+                    return outcome.map(|_| done);
+                }
+            }
+        }
+        Ok(Compacted::default())
+    }
+
+    /// The rows of these files, sorted, in new ones.
+    async fn merged(&self, table: &Arc<Table>, version: &Arc<Version>, files: &[Arc<LiveFile>]) -> Result<Vec<NewFile>> {
+        let schema = union_schema(table, files).await?;
+        let month = files.first().and_then(|file| file.month.clone());
+        let session = bare_session(&self.place, self.query_memory(), self.settings.temporary.as_deref())?;
+        let source = LiveTable::of_files(table.definition, table.place.clone(), version.clone(), files.to_vec());
+        session.register_table("source", Arc::new(source))?;
+        let quoted = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let columns = quoted(&mut schema.fields().iter().map(|field| field.name().as_str()));
+        let order = quoted(&mut table.definition.order.iter().copied());
+        let mut rows = session.sql(&format!("select {columns} from source order by {order}")).await?.execute_stream().await?;
+        let mut writer = MergeWriter { table: table.clone(), month, schema, file: None, done: Vec::new() };
+        while let Some(batch) = rows.next().await {
+            writer = writer.write(batch?).await?;
+        }
+        writer.finish().await
+    }
+}
+
+/// Sets of files that are to be merged, each into as few as may be.
+fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>> {
+    let mut months: BTreeMap<Option<&str>, Vec<Arc<LiveFile>>> = BTreeMap::new();
+    for file in version.files.values().filter(|file| file.size < LARGE) {
+        months.entry(file.month.as_deref()).or_default().push(file.clone());
+    }
+    let mut months: Vec<Vec<Arc<LiveFile>>> = months.into_values().collect();
+    months.sort_by_key(|files| std::cmp::Reverse(files.len()));
+    let mut left = version.files.len();
+    let mut chosen = Vec::new();
+    for files in months {
+        if files.len() <= compaction.small_files && left <= compaction.all_files {
+            continue;
+        }
+        let merged = if compaction.small_files <= 1 { files } else { smallest(files) };
+        if merged.len() > 1 {
+            left -= merged.len() - 1;
+            chosen.push(merged);
+        }
+    }
+    chosen
+}
+
+/// The smaller files, up to one that is larger than what is already to be merged.
+fn smallest(mut files: Vec<Arc<LiveFile>>) -> Vec<Arc<LiveFile>> {
+    files.sort_by_key(|file| file.size);
+    let mut sum = 0;
+    let count = files
+        .iter()
+        .take_while(|file| {
+            let fits = file.size <= sum.max(TINY) && sum <= AT_ONCE;
+            sum += file.size;
+            fits
+        })
+        .count();
+    files.truncate(count);
+    files
+}
+
+/// The table's columns that any of the files has.
+async fn union_schema(table: &Arc<Table>, files: &[Arc<LiveFile>]) -> Result<SchemaRef> {
+    let (table, files) = (table.clone(), files.to_vec());
+    let work = move || {
+        let mut names = BTreeSet::new();
+        for file in files {
+            let blob = table.place.blob(&file.path, file.size)?;
+            let metadata = ArrowReaderMetadata::load(&blob, ArrowReaderOptions::new()).with_context(|| format!("opening {}", file.path))?;
+            names.extend(metadata.schema().fields().iter().map(|field| field.name().clone()));
+        }
+        let all = table.definition.file_schema();
+        Ok(Arc::new(Schema::new(all.fields().iter().filter(|field| names.contains(field.name())).cloned().collect::<Vec<_>>())))
+    };
+    tokio::task::spawn_blocking(work).await.context("the thread that reads schemas has died")?
+}
+
+struct MergeWriter {
+    table: Arc<Table>,
+    month: Option<String>,
+    schema: SchemaRef,
+    file: Option<FileWriter>,
+    done: Vec<NewFile>,
+}
+
+impl MergeWriter {
+    async fn write(mut self, batch: RecordBatch) -> Result<MergeWriter> {
+        let work = move || {
+            let batch = plain(&batch, &self.schema)?;
+            let file = match &mut self.file {
+                Some(file) => file,
+                None => self.file.insert(FileWriter::create(self.table.definition, &self.table.place, self.schema.clone(), self.month.as_deref())?),
+            };
+            file.write(&batch)?;
+            if file.size() >= FILE_SIZE {
+                self.done.extend(self.file.take().map(FileWriter::finish).transpose()?);
+            }
+            Ok(self)
+        };
+        tokio::task::spawn_blocking(work).await.context("the thread that merges files has died")?
+    }
+
+    async fn finish(mut self) -> Result<Vec<NewFile>> {
+        let work = move || {
+            self.done.extend(self.file.take().map(FileWriter::finish).transpose()?);
+            Ok(self.done)
+        };
+        tokio::task::spawn_blocking(work).await.context("the thread that merges files has died")?
+    }
+}

@@ -1,0 +1,196 @@
+//! SQL over what is at rest: read only, within limits of memory, time and rows.
+
+mod functions;
+mod live;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::{Stream, StreamExt};
+use tokio::time::Instant;
+
+pub(crate) use functions::register as register_functions;
+pub use functions::{NameFunctions, NamePart};
+pub(crate) use live::LiveTable;
+
+use crate::store::Store;
+use crate::table::Table;
+
+/// What a query may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes that joins, sorts and groups may hold before they go to disk, or fail where they cannot.
+    pub memory: usize,
+    /// From planning to the last row.
+    pub time: Duration,
+    /// Rows after which the answer ends; [`Answer::was_cut`] then says so.
+    pub rows: Option<u64>,
+}
+
+/// What a query answers: batches of one schema, with text as plain text.
+pub struct Answer {
+    pub schema: SchemaRef,
+    pub batches: Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>,
+    cut: Arc<AtomicBool>,
+}
+
+impl Answer {
+    /// Whether there was more than the limit of rows, once the last batch has come.
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// The whole answer, for answers that are known to be small.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.batches.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Answers one SQL query over the tables at rest and `tables`, which the caller knows of. Tables are seen as
+    /// of now, throughout.
+    pub async fn query(&self, sql: &str, tables: Vec<(&str, RecordBatch)>, limits: &Limits) -> Result<Answer> {
+        let deadline = Instant::now() + limits.time;
+        let planned = async {
+            let session = self.session(limits.memory).await?;
+            for (name, batch) in tables {
+                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+                session.register_table(name, Arc::new(table))?;
+            }
+            let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            let frame = session.sql_with_options(sql, read_only).await.map_err(explained)?;
+            frame.execute_stream().await.map_err(explained)
+        };
+        let stream = tokio::time::timeout_at(deadline, planned).await.map_err(|_| too_slow(limits))??;
+        let schema = plain_schema(&stream.schema());
+        let cut = Arc::new(AtomicBool::new(false));
+        Ok(Answer { schema: schema.clone(), batches: limited(stream, schema, limits.clone(), deadline, cut.clone()), cut })
+    }
+
+    /// A session that knows the tables at rest and our functions.
+    pub(crate) async fn session(&self, memory: usize) -> Result<SessionContext> {
+        let session = bare_session(&self.place, memory, self.settings.temporary.as_deref())?;
+        register_functions(&session, &self.settings.names);
+        for table in self.tables() {
+            session.register_table(table.definition.name, Arc::new(live_table(table).await?))?;
+        }
+        // A report has no row of its own: it is what deliveries brought.
+        let reports = session.sql(REPORTS).await?;
+        session.register_table("reports", reports.into_view())?;
+        Ok(session)
+    }
+}
+
+const REPORTS: &str = "\
+    select report_id as id, max(size) as size, min(time) as time, count(*) as deliveries \
+    from deliveries where report_id <> '' group by report_id";
+
+/// The newest version of a table, to be scanned.
+pub(crate) async fn live_table(table: &Arc<Table>) -> Result<LiveTable> {
+    Ok(LiveTable::new(table.definition, table.place.clone(), table.latest().await?))
+}
+
+/// A session without tables.
+pub(crate) fn bare_session(place: &crate::place::Place, memory: usize, temporary: Option<&std::path::Path>) -> Result<SessionContext> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory), NonZeroUsize::new(3).expect("three is not nothing"));
+    let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+    if let Some(folder) = temporary {
+        runtime = runtime.with_temp_file_path(folder);
+    }
+    let mut config = SessionConfig::new().with_information_schema(true);
+    // Rows are filtered while they are read: of forty columns, a query for one address decodes one.
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    config.options_mut().execution.parquet.reorder_filters = true;
+    let session = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+    session.register_object_store(live::storage_url(place)?.as_ref(), place.root().clone());
+    Ok(session)
+}
+
+fn too_slow(limits: &Limits) -> anyhow::Error {
+    anyhow!("the query took longer than its limit of {} s and was stopped; ask for less, such as fewer days", limits.time.as_secs_f32())
+}
+
+/// Errors of the engine, with a way out where there is one.
+fn explained(error: DataFusionError) -> anyhow::Error {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => anyhow::Error::from(error).context("the query needs more memory than its limit; ask for less, such as fewer days or groups"),
+        _ => error.into(),
+    }
+}
+
+fn limited(
+    stream: impl Stream<Item = datafusion::error::Result<RecordBatch>> + Send + 'static,
+    schema: SchemaRef,
+    limits: Limits,
+    deadline: Instant,
+    cut: Arc<AtomicBool>,
+) -> Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>> {
+    let left = AtomicU64::new(limits.rows.unwrap_or(u64::MAX));
+    let state = Some((Box::pin(stream), left));
+    Box::pin(futures::stream::unfold(state, move |state| {
+        let (schema, limits, cut) = (schema.clone(), limits.clone(), cut.clone());
+        async move {
+            let (mut stream, left) = state?;
+            let next = match tokio::time::timeout_at(deadline, stream.next()).await {
+                Err(_) => return Some((Err(too_slow(&limits)), None)),
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => return Some((Err(explained(error)), None)),
+                Ok(Some(Ok(batch))) => batch,
+            };
+            let room = left.load(Ordering::Relaxed);
+            let rows = next.num_rows() as u64;
+            if rows > room {
+                cut.store(true, Ordering::Release);
+                return Some((plain(&next.slice(0, room as usize), &schema), None));
+            }
+            left.store(room - rows, Ordering::Relaxed);
+            Some((plain(&next, &schema), Some((stream, left))))
+        }
+    }))
+}
+
+/// The engine works on views of text, which few others know: answers have plain text.
+fn plain_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        other => other.clone(),
+    }
+}
+
+pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(
+        schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), field.is_nullable())).collect::<Vec<_>>(),
+    ))
+}
+
+pub(crate) fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns: Result<Vec<ArrayRef>, _> = columns.map(|(column, field)| compute::cast(column, field.data_type())).collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns?, &options).context("laying out an answer")
+}

@@ -1,0 +1,184 @@
+//! Rows that could not be read: feed, report, line, column, reason, and the row as it came.
+//!
+//! The rejects of a delivery are recorded together and once. A report may consist of nothing else, so they are
+//! written in a stream.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use event::Reject;
+use event::time::Micros;
+
+use crate::events::pause;
+use crate::file::{FileWriter, NewFile};
+use crate::rewrite::{Beside, Reach, Rewrite, rewrite};
+use crate::small::{keys, overlapping};
+use crate::store::Store;
+use crate::table::{Change, Definition, LiveFile, Table};
+
+pub(crate) static REJECTS: Definition = Definition {
+    name: "rejects",
+    schema,
+    feed: Some("feed"),
+    time: "time",
+    by_month: false,
+    order: &["time", "feed", "line"],
+    transactions: &[],
+};
+
+fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let text = |name| Field::new(name, DataType::Utf8, true);
+        Arc::new(Schema::new(vec![
+            text("delivery_id"),
+            text("feed"),
+            Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+            text("report_id"),
+            Field::new("line", DataType::Int64, true),
+            text("column"),
+            text("reason"),
+            text("raw"),
+        ]))
+    });
+    SCHEMA.clone()
+}
+
+/// Whose rejects are written.
+#[derive(Clone, Debug)]
+pub struct RejectSource {
+    pub delivery_id: String,
+    pub feed: String,
+    /// The delivery's.
+    pub time: Micros,
+    pub report_id: String,
+}
+
+/// Writes one delivery's rejects on the thread that calls it, which must be one that may block.
+#[derive(Debug)]
+pub struct RejectWriter {
+    table: Arc<Table>,
+    source: RejectSource,
+    file: Option<FileWriter>,
+}
+
+/// A delivery's rejects, written and waiting to be committed. Dropped, they leave nothing behind.
+#[derive(Debug)]
+pub struct PreparedRejects {
+    source: RejectSource,
+    file: Option<NewFile>,
+}
+
+impl RejectWriter {
+    pub fn push(&mut self, rejects: &[Reject]) -> Result<()> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(FileWriter::create(&REJECTS, &self.table.place, schema(), None)?),
+        };
+        file.write(&batch_of(&self.source, rejects)?)
+    }
+
+    pub fn finish(self) -> Result<PreparedRejects> {
+        Ok(PreparedRejects { source: self.source, file: self.file.map(FileWriter::finish).transpose()? })
+    }
+}
+
+fn batch_of(source: &RejectSource, rejects: &[Reject]) -> Result<RecordBatch> {
+    let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rejects.len()))) };
+    let times = TimestampMicrosecondArray::from(vec![source.time; rejects.len()]).with_timezone("UTC");
+    let columns: Vec<ArrayRef> = vec![
+        same(&source.delivery_id),
+        same(&source.feed),
+        Arc::new(times),
+        same(&source.report_id),
+        Arc::new(rejects.iter().map(|reject| Some(reject.line as i64)).collect::<Int64Array>()),
+        Arc::new(rejects.iter().map(|reject| reject.column.as_deref()).collect::<StringArray>()),
+        Arc::new(rejects.iter().map(|reject| Some(reject.reason.as_str())).collect::<StringArray>()),
+        Arc::new(rejects.iter().map(|reject| Some(reject.raw.as_str())).collect::<StringArray>()),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+const TRIES: u32 = 200;
+
+impl Store {
+    /// A writer for one delivery's rejects.
+    pub fn rejects(&self, source: RejectSource) -> RejectWriter {
+        RejectWriter { table: self.rejects.clone(), source, file: None }
+    }
+
+    /// Records rejects, in one entry of the log; those of a delivery that has some already are dropped.
+    pub async fn commit_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
+        let mut prepared: Vec<PreparedRejects> = prepared.into_iter().filter(|rejects| rejects.file.is_some()).collect();
+        for attempt in 0..TRIES {
+            let base = self.rejects.latest().await?;
+            prepared = self.unrecorded(prepared, base.files.values().cloned().collect()).await?;
+            let add: Vec<LiveFile> = prepared.iter().filter_map(|rejects| Some(rejects.file.as_ref()?.live.clone())).collect();
+            if add.is_empty() {
+                return Ok(());
+            }
+            let done = self.rejects.commit(&base, Change { operation: "WRITE", add, now, ..Change::default() }).await;
+            if !matches!(done, Ok(None)) {
+                // After an error it cannot be known whether the entry is there: files that it may name must stay.
+                prepared.iter_mut().filter_map(|rejects| rejects.file.as_mut()).for_each(NewFile::keep);
+                return done.map(|_| ()).context("committing rejects");
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        bail!("rejects could not be committed: {TRIES} times another writer was first");
+    }
+
+    async fn unrecorded(&self, prepared: Vec<PreparedRejects>, files: Vec<Arc<LiveFile>>) -> Result<Vec<PreparedRejects>> {
+        let place = self.rejects.place.clone();
+        let work = move || {
+            let mut left = Vec::new();
+            let mut among: HashSet<String> = HashSet::new();
+            for rejects in prepared {
+                let time = rejects.source.time;
+                let there = overlapping(files.iter(), Some((time, time)));
+                let recorded = keys(&place, &there, "delivery_id")?;
+                if !recorded.contains(&rejects.source.delivery_id) && among.insert(rejects.source.delivery_id.clone()) {
+                    left.push(rejects);
+                }
+            }
+            Ok(left)
+        };
+        tokio::task::spawn_blocking(work).await.context("the thread that compares rejects has died")?
+    }
+
+    /// Puts these rejects in the place of all that the feed's readings of these reports had: for reading again.
+    pub async fn replace_rejects(&self, feed: &str, report_ids: HashSet<String>, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
+        let add = prepared.into_iter().filter_map(|rejects| rejects.file).collect();
+        let replaced = OfReports { feed: feed.to_owned(), report_ids };
+        rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
+        Ok(())
+    }
+}
+
+/// The rejects of some reports of a feed.
+struct OfReports {
+    feed: String,
+    report_ids: HashSet<String>,
+}
+
+impl Rewrite for OfReports {
+    fn reach(&self, file: &LiveFile) -> Reach {
+        if file.may_hold_feed(&self.feed) { Reach::Something } else { Reach::Nothing }
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        vec!["report_id"]
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let (Some(feeds), Some(reports)) = (text("feed"), text("report_id")) else { bail!("rejects without feed and report") };
+        let of = |row: usize| feeds.is_valid(row) && feeds.value(row) == self.feed && reports.is_valid(row) && self.report_ids.contains(reports.value(row));
+        Ok((0..batch.num_rows()).map(|row| Some(of(row))).collect())
+    }
+}

@@ -1,0 +1,220 @@
+//! Reports as they came, and enrichment tables as they were: bytes that go by their hash.
+//!
+//! An object appears under its name only when it is whole, so that its name is true of it; putting the same
+//! bytes again changes nothing.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use event::id::hex;
+use event::time::Micros;
+
+use crate::place::{BlobReader, Listed, Place, make_folder_of, sync_folder, temporary_in};
+use crate::store::Store;
+
+/// What some bytes are known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReportMark {
+    /// The first 128 bits of BLAKE3, in hexadecimal: [`event::id::name`].
+    pub id: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// Read and written at a time.
+const PIECE: usize = 1 << 17;
+
+/// Old reports are read seldom and kept long: this level makes a CSV file some fifteen times smaller.
+const LEVEL: i32 = 9;
+
+const COMPRESSED: &str = ".zst";
+
+impl Store {
+    /// Keeps a report, in a stream and bounded memory. Blocks: for threads that may.
+    pub fn put_report(&self, source: &mut dyn Read) -> Result<ReportMark> {
+        put(&self.place, self.settings.temporary.as_ref(), report_name, source).context("keeping a report")
+    }
+
+    /// A kept report's bytes as they came. Blocks: for threads that may.
+    pub fn open_report(&self, id: &str) -> Result<Box<dyn Read + Send>> {
+        open(&self.place, &report_name(id)?).with_context(|| format!("opening the report {id}"))
+    }
+
+    /// The file that holds a report as it came, where there is one: in a folder, and not yet compressed. It
+    /// may be compressed and gone by the time it is opened, and then [`Store::open_report`] has it.
+    pub fn report_path(&self, id: &str) -> Option<PathBuf> {
+        self.place.file(&report_name(id).ok()?).filter(|path| path.is_file())
+    }
+
+    /// Whether the report is kept, in whatever form.
+    pub async fn has_report(&self, id: &str) -> Result<bool> {
+        let name = report_name(id)?;
+        Ok(self.place.exists(&name).await? || self.place.exists(&format!("{name}{COMPRESSED}")).await?)
+    }
+
+    /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
+    pub fn put_table(&self, source: &mut dyn Read) -> Result<ReportMark> {
+        put(&self.place, self.settings.temporary.as_ref(), table_name, source).context("keeping an enrichment table")
+    }
+
+    /// A kept table. Blocks: for threads that may.
+    pub fn open_table(&self, id: &str) -> Result<Box<dyn Read + Send>> {
+        open(&self.place, &table_name(id)?).with_context(|| format!("opening the enrichment table {id}"))
+    }
+
+    /// The file that holds a kept table, in a folder.
+    pub fn table_path(&self, id: &str) -> Option<PathBuf> {
+        self.place.file(&table_name(id).ok()?).filter(|path| path.is_file())
+    }
+
+    /// Compresses reports that were put before then; says how many.
+    pub async fn compress_reports(&self, before: Micros) -> Result<usize> {
+        let old = self.place.list("reports").await?.into_iter();
+        let old: Vec<Listed> = old.filter(|report| report.modified < before && is_plain(&report.name)).collect();
+        let count = old.len();
+        let place = self.place.clone();
+        tokio::task::spawn_blocking(move || old.iter().try_for_each(|report| compress(&place, report)))
+            .await
+            .context("the thread that compresses reports has died")??;
+        Ok(count)
+    }
+
+    /// Takes a report away for good, in whatever form.
+    pub(crate) async fn delete_report(&self, id: &str) -> Result<()> {
+        let name = report_name(id)?;
+        self.place.delete(&name).await?;
+        self.place.delete(&format!("{name}{COMPRESSED}")).await
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    !last.contains('.')
+}
+
+fn report_name(id: &str) -> Result<String> {
+    check_id(id)?;
+    Ok(format!("reports/{}/{id}", id.get(..2).unwrap_or_default()))
+}
+
+fn table_name(id: &str) -> Result<String> {
+    check_id(id)?;
+    Ok(format!("tables/{id}"))
+}
+
+/// Names come from people, too: they must not lead out of the folder.
+fn check_id(id: &str) -> Result<()> {
+    if id.len() != 32 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        bail!("\"{id}\" is not a hash of 32 hexadecimal digits");
+    }
+    Ok(())
+}
+
+fn put(place: &Place, temporary: Option<&PathBuf>, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<ReportMark> {
+    match place.folder() {
+        Some(folder) => {
+            // Beside its final place, so that it can be renamed into it.
+            std::fs::create_dir_all(folder)?;
+            let mut file = temporary_in(folder)?;
+            let mark = copy(source, file.as_file_mut())?;
+            let path = folder.join(name_of(&mark.id)?);
+            if !path.exists() && !compressed(&path).exists() {
+                file.as_file().sync_all()?;
+                let parent = make_folder_of(&path)?;
+                file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
+                sync_folder(parent)?;
+            }
+            Ok(mark)
+        }
+        None => {
+            let mut file = match temporary {
+                Some(folder) => tempfile::tempfile_in(folder)?,
+                None => tempfile::tempfile()?,
+            };
+            let mark = copy(source, &mut file)?;
+            file.seek(SeekFrom::Start(0))?;
+            let mut sink = place.create(&name_of(&mark.id)?)?;
+            io::copy(&mut file, &mut sink)?;
+            sink.finish()?;
+            Ok(mark)
+        }
+    }
+}
+
+fn compressed(path: &std::path::Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(COMPRESSED);
+    name.into()
+}
+
+fn copy(source: &mut dyn Read, to: &mut File) -> Result<ReportMark> {
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("reading it"),
+        };
+        let read = piece.get(..length).context("a reader said that it read more than it was given room for")?;
+        hasher.update(read);
+        to.write_all(read).context("writing it")?;
+        size += length as u64;
+    }
+    let hash = hasher.finalize();
+    let first: &[u8; 16] = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    Ok(ReportMark { id: hex(first), size })
+}
+
+fn open(place: &Place, name: &str) -> Result<Box<dyn Read + Send>> {
+    if let Some(plain) = reader(place, name)? {
+        return Ok(plain);
+    }
+    match reader(place, &format!("{name}{COMPRESSED}"))? {
+        Some(packed) => Ok(Box::new(zstd::stream::read::Decoder::new(packed)?)),
+        None => bail!("it is not kept, or not any more"),
+    }
+}
+
+fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + Send>>> {
+    if let Some(path) = place.file(name) {
+        return match File::open(&path) {
+            Ok(file) => Ok(Some(Box::new(BufReader::with_capacity(PIECE, file)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("opening {}", path.display())),
+        };
+    }
+    let found = place.runtime().block_on(place.size(name))?;
+    Ok(match found {
+        Some(size) => Some(Box::new(BlobReader::new(place.blob(name, size)?))),
+        None => None,
+    })
+}
+
+/// Writes the compressed form, and only then takes the plain one away: at every moment one of them is there.
+fn compress(place: &Place, report: &Listed) -> Result<()> {
+    let context = || format!("compressing {}", report.name);
+    let Some(plain) = reader(place, &report.name)? else { return Ok(()) };
+    let packed = format!("{}{COMPRESSED}", report.name);
+    let mut encoder = zstd::stream::read::Encoder::new(plain, LEVEL).with_context(context)?;
+    match place.file(&packed) {
+        Some(path) => {
+            let folder = make_folder_of(&path)?;
+            let mut file = temporary_in(folder).with_context(context)?;
+            io::copy(&mut encoder, &mut file).with_context(context)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).with_context(context)?;
+            sync_folder(folder)?;
+        }
+        None => {
+            let mut sink = place.create(&packed)?;
+            io::copy(&mut encoder, &mut sink).with_context(context)?;
+            sink.finish()?;
+        }
+    }
+    place.runtime().block_on(place.delete(&report.name))
+}

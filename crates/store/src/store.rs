@@ -1,0 +1,142 @@
+//! The store as a whole: opening it, and what it can do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use event::time::Micros;
+
+use crate::events::{self, Append, AppendSettings, Committed, EVENTS, IdSet, Memory, Prepared, Room};
+use crate::arrivals::Owner;
+use crate::days::Days;
+use crate::deliveries::DELIVERIES;
+use crate::place::Place;
+use crate::query::NameFunctions;
+use crate::rejects::REJECTS;
+use crate::sightings::SIGHTINGS;
+use crate::table::Table;
+
+/// The layout that this program writes. A program refuses a later one.
+const FORMAT: u32 = 1;
+
+/// Whether a store may be changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    #[default]
+    Write,
+    /// Only queries: nothing is created or locked, so that a folder without the right to write will do.
+    Read,
+}
+
+/// How a store is used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub access: Access,
+    /// Keys and values of `object_store` for buckets, such as `aws_endpoint`.
+    pub options: Vec<(String, String)>,
+    /// What the whole process is meant to stay within, in bytes; the store takes its share of it.
+    pub memory_limit: usize,
+    /// Where rows are put aside; the system's folder for temporary files if none is given.
+    pub temporary: Option<PathBuf>,
+    /// What SQL asks about host names.
+    pub names: NameFunctions,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { access: Access::Write, options: Vec::new(), memory_limit: 512 << 20, temporary: None, names: NameFunctions::default() }
+    }
+}
+
+/// Everything at rest.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) place: Place,
+    pub(crate) settings: Settings,
+    pub(crate) owner: Owner,
+    pub(crate) events: Arc<Table>,
+    pub(crate) deliveries: Arc<Table>,
+    pub(crate) rejects: Arc<Table>,
+    pub(crate) sightings: Arc<Table>,
+    memory: Arc<Memory>,
+}
+
+impl Store {
+    /// Opens the store at a folder's path or an `s3://` URL; a folder is made if there is none.
+    pub async fn open(location: &str, settings: Settings) -> Result<Store> {
+        let place = Place::open(location, &settings.options)?;
+        let writable = settings.access == Access::Write;
+        check_format(&place, writable).await.with_context(|| format!("opening the store at {location}"))?;
+        if writable && place.folder().is_none() {
+            place.require_put_if_absent().await?;
+        }
+        let table = |definition| Arc::new(Table::new(definition, &place, writable));
+        let memory = Arc::new(Memory::new(settings.memory_limit / 10 * 4));
+        Ok(Store {
+            owner: Owner::new(&place, writable)?,
+            events: table(&EVENTS),
+            deliveries: table(&DELIVERIES),
+            rejects: table(&REJECTS),
+            sightings: table(&SIGHTINGS),
+            memory,
+            place,
+            settings,
+        })
+    }
+
+    /// All tables, as SQL sees them.
+    pub(crate) fn tables(&self) -> [&Arc<Table>; 4] {
+        [&self.events, &self.deliveries, &self.rejects, &self.sightings]
+    }
+
+    /// What our own queries may hold.
+    pub(crate) fn query_memory(&self) -> usize {
+        self.settings.memory_limit / 4
+    }
+
+    /// Begins to append a delivery's events.
+    pub async fn append(&self, settings: AppendSettings<'_>) -> Result<Append> {
+        let version = self.events.latest().await?;
+        let room = Room {
+            filter: self.settings.memory_limit / 8,
+            // An id in a set takes up to 36 bytes.
+            exact_ids: self.settings.memory_limit / 16 / 36,
+            temporary: self.settings.temporary.clone(),
+        };
+        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), Arc::new(IdSet::default()))
+    }
+
+    /// Makes appends part of the table, in one entry of its log. On [`crate::Overtaken`] (`error.is::<Overtaken>()`)
+    /// their reports must be read again.
+    pub async fn commit(&self, prepared: Vec<Prepared>, now: Micros) -> Result<Committed> {
+        events::commit(&self.events, prepared, now).await
+    }
+
+    /// Puts rows that were read again in the place of all that the feed had on these days, in one commit. They
+    /// come from an append with [`AppendSettings::only_days`] set to the same days.
+    pub async fn replace_days(&self, feed: &str, days: &Days, prepared: Prepared, now: Micros) -> Result<Committed> {
+        events::replace_days(&self.events, feed, days, prepared, now).await
+    }
+}
+
+async fn check_format(place: &Place, writable: bool) -> Result<()> {
+    match place.read("format").await? {
+        Some(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let version = text.trim().strip_prefix("waglan store ").and_then(|version| version.parse::<u32>().ok());
+            match version {
+                Some(FORMAT) => Ok(()),
+                Some(newer) if newer > FORMAT => {
+                    bail!("its format is {newer}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one")
+                }
+                _ => bail!("its file \"format\" says {:?}, which no version of Waglan writes: is this a store?", text.trim()),
+            }
+        }
+        None if writable => {
+            // Who was first is the same: both write the same bytes.
+            place.put_if_absent("format", Bytes::from(format!("waglan store {FORMAT}\n"))).await.map(|_| ())
+        }
+        None => bail!("there is no store"),
+    }
+}

@@ -1,0 +1,56 @@
+//! A Python with other engines that read our tables: Delta Lake's own binding, DuckDB, Arrow. It lies in the folder that cargo
+//! builds in, and goes with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use super::system;
+
+/// Every package with its version, those that others ask for too, so that a test means the same next year.
+const PACKAGES: &[&str] = &[
+    "deltalake==1.6.6",
+    "duckdb==2.0.0",
+    "pyarrow==26.0.1",
+    // For deltalake:
+    "arro3-core==0.9.1",
+    "deprecated==1.3.1",
+    "typing-extensions==4.16.0",
+    "wrapt==2.5.2",
+];
+
+/// The program, with the packages; made if it is not there, or is of other versions.
+pub(super) fn prepare(target: &Path) -> anyhow::Result<PathBuf> {
+    let folder = target.join("test-python");
+    let (python, stamp) = (folder.join("bin/python"), folder.join("packages"));
+    let packages = PACKAGES.join("\n");
+    let is_made = std::fs::read_to_string(&stamp).is_ok_and(|made| made == packages);
+    if is_made && python.exists() {
+        return Ok(python);
+    }
+    eprintln!("Preparing Python for the tests, once: {}", PACKAGES.join(" "));
+    make(&folder, &python).with_context(|| format!("preparing Python in {}", folder.display()))?;
+    // Last, so that what was interrupted is made anew.
+    std::fs::write(&stamp, packages)?;
+    Ok(python)
+}
+
+fn make(folder: &Path, python: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    let system = system::python().context("there is no Python that can make virtual environments")?;
+    finish(Command::new(system).args(["-m", "venv"]).arg(folder))?;
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    finish(pip.args(["--only-binary", ":all:", "--no-deps"]).args(PACKAGES))
+}
+
+fn finish(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("running {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed");
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What the tests need of the system beyond Rust, and how to get it on Debian.
+//!
+//! A C compiler is not in the list: without one this program would not have been built.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// A thing that tests start, and the packages that bring it.
+struct Need {
+    what: &'static str,
+    packages: &'static [&'static str],
+    is_there: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[Need {
+    what: "Python 3 that can make virtual environments",
+    packages: &["python3", "python3-venv"],
+    is_there: || python().is_some(),
+}];
+
+/// A Python that can make virtual environments: the first in the path may be one that cannot.
+pub(super) fn python() -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"].into_iter().find(|python| works(python, &["-c", "import ensurepip, venv"]))
+}
+
+/// Installs what is missing, or says exactly what a person has to install.
+pub(super) fn prepare() -> anyhow::Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
+    eprintln!("Installing for the tests: {}", packages.join(" "));
+    install(&packages)?;
+    match self::missing().as_slice() {
+        [] => Ok(()),
+        [need, ..] => bail!("{} is still missing after its packages were installed: {}", need.what, need.packages.join(" ")),
+    }
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !(need.is_there)()).collect()
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    let by_hand = format!("the tests need packages of the system; install them and run this again: apt-get install {}", packages.join(" "));
+    if !works("apt-get", &["--version"]) {
+        bail!("{by_hand} (or what your system calls them)");
+    }
+    let before: &[&str] = if is_root() {
+        &[]
+    } else if works("sudo", &["-n", "true"]) {
+        &["sudo", "-n"]
+    } else {
+        bail!("{by_hand}");
+    };
+    // A bare machine has no lists yet. Old lists may do where new ones cannot be had, so this may fail.
+    if apt(before, &["update", "--quiet"]).is_err() {
+        eprintln!("The lists of packages could not be renewed; trying with those that are there.");
+    }
+    apt(before, &[&["install", "--quiet", "--yes", "--no-install-recommends"], packages].concat()).context(by_hand)
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt(before: &[&str], arguments: &[&str]) -> anyhow::Result<()> {
+    let words = [before, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat();
+    let (program, rest) = words.split_first().expect("there is apt-get at least");
+    let status = Command::new(program).args(rest).stdin(Stdio::null()).status().context("running apt-get")?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Whether the program is there and ends well.
+fn works(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,58 @@
+//! Heavy dependencies have one owner, so that the other rooms build and test without them, and one room knows their ways.
+
+use super::manifest::manifests;
+use super::{Check, Failure, Tree, failure};
+
+pub(super) const CHECK: Check = Check { name: "owners", about: "a heavy dependency is used by its owner alone", run };
+
+/// A crate, with all whose names begin with its name and a dash, and the room that owns them.
+const OWNERS: &[(&str, &str)] = &[
+    ("datafusion", "store"),
+    ("deltalake", "store"),
+    ("parquet", "store"),
+    ("object_store", "store"),
+    ("reqwest", "pipeline"),
+    ("ureq", "pipeline"),
+    ("sqlx", "records"),
+    ("sea-orm", "records"),
+    ("rusqlite", "records"),
+    ("tokio-postgres", "records"),
+    ("apalis", "records"),
+    ("axum", "web"),
+    ("typst", "figure"),
+];
+
+fn run(tree: &Tree) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for manifest in manifests(tree).0 {
+        for dependency in &manifest.dependencies {
+            if let Some(owner) = owner(&dependency.name).filter(|owner| *owner != manifest.name) {
+                let what = format!("{} is {owner}'s alone: let {owner} do it, and ask {owner}", dependency.name);
+                failures.push(failure(manifest.path, dependency.line, what));
+            }
+        }
+    }
+    failures
+}
+
+fn owner(dependency: &str) -> Option<&'static str> {
+    let is_of = |name: &str| dependency.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']));
+    OWNERS.iter().find(|(name, _)| is_of(name)).map(|(_, owner)| *owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::*;
+
+    #[test]
+    fn only_the_owner_has_it_in_tests_too() {
+        let store = ("crates/store/Cargo.toml", "[dependencies]\ndatafusion.workspace = true\nparquet.workspace = true\n");
+        let desk = ("crates/desk/Cargo.toml", "[dependencies]\ndatafusion-common = \"1\"\nparqueting = \"1\"\n[dev-dependencies]\nreqwest = \"1\"\n");
+        let expected = [
+            "crates/desk/Cargo.toml:2: datafusion-common is store's alone: let store do it, and ask store",
+            "crates/desk/Cargo.toml:5: reqwest is pipeline's alone: let pipeline do it, and ask pipeline",
+        ];
+        check(&CHECK, &[store, desk], &expected);
+    }
+}
