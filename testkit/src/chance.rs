@@ -46,15 +46,6 @@ impl Chance {
         (1..longest).find(|_| self.below(mean.max(1)) == 0).unwrap_or(longest)
     }
 
-    /// The places of a list of this length in another order.
-    pub(crate) fn shuffled(&mut self, length: usize) -> Vec<usize> {
-        let mut places: Vec<usize> = (0..length).collect();
-        for place in (1..length).rev() {
-            places.swap(place, self.below(place as u64 + 1) as usize);
-        }
-        places
-    }
-
     /// So many lower-case hexadecimal digits.
     pub(crate) fn hex(&mut self, digits: usize) -> String {
         let mut text = String::with_capacity(digits + 16);

@@ -154,26 +154,29 @@ impl Version {
 impl Place {
     /// As databases of cities have it.
     fn record(&self) -> Table {
-        let named = |name: &str| Value::from(Table::from_iter([("names".to_owned(), Value::from(Table::from_iter([("en", name)])))]));
-        let mut country = Table::from_iter([("names".to_owned(), Value::from(Table::from_iter([("en", self.country_name)])))]);
-        country.insert("iso_code".into(), self.country.into());
-        let location = Table::from_iter([("latitude", self.latitude), ("longitude", self.longitude)]);
-        Table::from_iter([
-            ("country".to_owned(), Value::from(country)),
-            ("city".to_owned(), named(self.city)),
-            ("location".to_owned(), Value::from(location)),
-            ("subdivisions".to_owned(), Value::Array(vec![named(self.region)])),
+        let named = |name: &str| table([("names", table([("en", name.into())]).into())]);
+        let mut country = named(self.country_name);
+        country.insert("iso_code".to_owned(), self.country.into());
+        table([
+            ("country", country.into()),
+            ("city", named(self.city).into()),
+            ("location", table([("latitude", self.latitude.into()), ("longitude", self.longitude.into())]).into()),
+            ("subdivisions", Value::Array(vec![named(self.region).into()])),
         ])
     }
 }
 
 impl System {
     fn record(&self) -> Table {
-        Table::from_iter([
-            ("autonomous_system_number".to_owned(), Value::from(i64::from(self.number))),
-            ("autonomous_system_organization".to_owned(), Value::from(self.name)),
+        table([
+            ("autonomous_system_number", i64::from(self.number).into()),
+            ("autonomous_system_organization", self.name.into()),
         ])
     }
+}
+
+fn table<const LENGTH: usize>(entries: [(&str, Value); LENGTH]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// What enriches the events of a day.

@@ -13,7 +13,7 @@ mod phishtank;
 mod shadowserver;
 mod spamhaus;
 mod threatfox;
-mod tweetfeed;
+pub(crate) mod tweetfeed;
 mod urlhaus;
 
 use crate::quarter::{Delivery, Quarter};

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::calendar;
 use crate::chance::Chance;
 use crate::country::{Country, Network, Purpose, Version};
@@ -88,9 +86,4 @@ pub(crate) fn reverse_name(network: &Network, address: IpAddr) -> String {
         Purpose::Hosting => "server",
     };
     format!("{word}-{}.{}", dashed.trim_matches('-'), network.system.domain)
-}
-
-/// The network of 256 addresses around one.
-pub(crate) fn neighbourhood(address: IpAddr) -> IpNet {
-    IpNet::new(address, 24).expect("24 bits are no more than an address has").trunc()
 }

@@ -7,7 +7,7 @@ use event::time::{self, Micros};
 
 use crate::calendar;
 use crate::country::Country;
-use crate::forms;
+use crate::forms::{self, tweetfeed::Tweets};
 
 /// Which days' reports to make up.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Quarter {
     pub first: i32,
     /// The last one.
     pub last: i32,
+    /// The one real feed, unpacked once.
+    pub(crate) tweets: Vec<Tweets>,
 }
 
 impl Quarter {
@@ -30,7 +32,7 @@ impl Quarter {
     ///
     /// Panics if the dates are none.
     pub fn between(first: &str, last: &str) -> Quarter {
-        Quarter { country: Country::made_up(), first: calendar::day(first), last: calendar::day(last) }
+        Quarter { country: Country::made_up(), first: calendar::day(first), last: calendar::day(last), tweets: forms::tweetfeed::unpack() }
     }
 }
 

@@ -31,8 +31,18 @@ struct Chore {
 }
 
 const CHORES: &[Chore] = &[
-    Chore { name: "test", takes: "[ARGUMENT...]", about: "prepare this machine and run every test; arguments go to `cargo test`", run: test::run },
-    Chore { name: "tidy", takes: "[CHECK...]", about: "check what a program can check: edges, owners, names, links, feeds", run: tidy::run },
+    Chore {
+        name: "test",
+        takes: "[ARGUMENT...]",
+        about: "prepare this machine and run every test; arguments go to `cargo test`",
+        run: test::run,
+    },
+    Chore {
+        name: "tidy",
+        takes: "[CHECK...]",
+        about: "check what a program can check: edges, owners, names, links, feeds",
+        run: tidy::run,
+    },
     Chore { name: "bless", takes: "", about: "write anew what tests expect; then read the diff", run: bless::run },
     Chore { name: "bench", takes: "[BENCH [ARGUMENT...]]", about: "measure; without a name, say what can be measured", run: bench::run },
 ];
@@ -69,7 +79,8 @@ fn run(name: &str, arguments: &[String]) -> anyhow::Result<Outcome> {
 }
 
 fn help() -> String {
-    let usages: Vec<String> = CHORES.iter().map(|chore| format!("cargo xtask {} {}", chore.name, chore.takes).trim_end().to_owned()).collect();
+    let usages: Vec<String> =
+        CHORES.iter().map(|chore| format!("cargo xtask {} {}", chore.name, chore.takes).trim_end().to_owned()).collect();
     let width = usages.iter().map(String::len).max().unwrap_or_default();
     CHORES.iter().zip(&usages).map(|(chore, usage)| format!("{usage:width$}  {}\n", chore.about)).collect()
 }

@@ -1,1 +1,22 @@
+//! What a person or a machine may do. Commands and pages reach stored data through here only: every function takes
+//! the actor first, so that neither permission nor audit can be forgotten.
 
+mod actor;
+mod audit;
+mod configuration;
+mod desk;
+mod feeds;
+mod intake;
+mod maintenance;
+mod queries;
+mod tables;
+
+pub use actor::{Action, Actor, Role};
+pub use configuration::{Configuration, Retention};
+pub use desk::{Desk, Opening};
+pub use feeds::feeds_batch;
+pub use intake::{Pick, pick_feed, refuse_unnamed, stated_time};
+pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, open as open_delivery, read};
+pub use queries::{Sql, collect, each_batch, write_parquet};
+pub use store::{Access, Answer, Delivery, days_of_text, days_text};
+pub use tables::{Installed, TableKind};

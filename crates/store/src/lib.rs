@@ -16,31 +16,39 @@
 //! object appears whole or not at all, and rows appear with one entry in a table's log.
 
 mod arrivals;
+mod compact;
 mod days;
 mod deliveries;
+mod erase;
 mod events;
 mod file;
 mod place;
 mod query;
 mod rejects;
 mod reports;
+mod retain;
 mod rewrite;
 mod sightings;
 mod small;
 mod store;
 mod table;
+mod vacuum;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 pub use arrivals::Arrival;
+pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};
+pub use erase::{Erasure, Erasing};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
 pub use reports::ReportMark;
+pub use retain::{Expiring, Retention};
 pub use store::{Access, Settings, Store};
+pub use vacuum::Vacuumed;
 
 /// A number that nobody else has. It names files and tells commits apart; nothing secret rests on it.
 pub(crate) fn random() -> u64 {

@@ -5,6 +5,7 @@ mod live;
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,12 +22,16 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{Stream, StreamExt};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use tokio::time::Instant;
 
 pub(crate) use functions::register as register_functions;
 pub use functions::{NameFunctions, NamePart};
 pub(crate) use live::LiveTable;
 
+use crate::place::{Place, temporary_in};
 use crate::store::Store;
 use crate::table::Table;
 
@@ -52,6 +57,25 @@ impl Answer {
     /// Whether there was more than the limit of rows, once the last batch has come.
     pub fn was_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
+    }
+
+    /// Writes the answer to a Parquet file, which appears whole or not at all; says how many rows it has.
+    pub async fn write_parquet(mut self, path: &Path) -> Result<u64> {
+        let context = || format!("writing {}", path.display());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = temporary_in(folder).with_context(context)?;
+        let level = ZstdLevel::try_new(3).expect("level 3 exists");
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let mut writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties)).with_context(context)?;
+        let mut rows = 0;
+        while let Some(batch) = self.batches.next().await {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            let written = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer));
+            writer = written.await.context("the thread that writes the answer has died")?.with_context(context)?;
+        }
+        writer.into_inner().with_context(context)?.persist(path).with_context(context)?;
+        Ok(rows)
     }
 
     /// The whole answer, for answers that are known to be small.
@@ -115,7 +139,7 @@ pub(crate) async fn live_table(table: &Arc<Table>) -> Result<LiveTable> {
 }
 
 /// A session without tables.
-pub(crate) fn bare_session(place: &crate::place::Place, memory: usize, temporary: Option<&std::path::Path>) -> Result<SessionContext> {
+pub(crate) fn bare_session(place: &Place, memory: usize, temporary: Option<&Path>) -> Result<SessionContext> {
     let pool = TrackConsumersPool::new(FairSpillPool::new(memory), NonZeroUsize::new(3).expect("three is not nothing"));
     let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
     if let Some(folder) = temporary {

@@ -40,7 +40,7 @@ pub struct Retention {
     pub days: u32,
 }
 
-/// The first day that is still whole, of each feed whose rows have expired: an object of the store.
+/// The first day that is still whole, of each feed of which something has expired: an object of the store.
 const EXPIRED: &str = "expired.json";
 
 impl Store {
@@ -56,7 +56,7 @@ impl Store {
         let rules: Vec<Rule> = rules.iter().map(|rule| Rule { retention: rule.clone(), before: today.saturating_sub_unsigned(rule.days) }).collect();
         // Remembered before it is done: sightings of days that are about to be taken must not be counted anew.
         self.remember_expired(&rules).await?;
-        let beside = Beside { operation: "RETAIN", rows_only: true, ..Beside::default() };
+        let beside = Beside { operation: "RETAIN", ..Beside::default() };
         Ok(rewrite(&self.events, Arc::new(Rules(rules)), beside, now).await?.rows)
     }
 
@@ -71,7 +71,8 @@ impl Store {
     async fn remember_expired(&self, rules: &[Rule]) -> Result<()> {
         let known = self.expired().await?;
         let mut expired = known.clone();
-        for rule in rules.iter().filter(|rule| rule.retention.what == Expiring::Row) {
+        // A day that lost a field is not whole either: its sightings may hang on that field.
+        for rule in rules {
             let before = expired.entry(rule.retention.feed.clone()).or_insert(i32::MIN);
             *before = rule.before.max(*before);
         }
@@ -138,20 +139,14 @@ impl Rewrite for Rules {
     }
 
     fn columns(&self) -> Vec<&str> {
-        let column = |rule: &'_ Rule| match &rule.retention.what {
-            Expiring::Row => None,
-            Expiring::Column(column) => Some(column.clone()),
-            Expiring::Extra(_) => Some("extra".to_owned()),
-        };
-        let schema = (EVENTS.schema)();
-        let names: Vec<String> = self.0.iter().filter_map(column).collect();
-        // Names are given out as the schema has them, which lives as long as the program.
-        event::field::FIELDS
-            .iter()
-            .map(|field| field.column)
-            .chain(event::batch::HOUSE.iter().map(|(name, _, _)| *name))
-            .filter(|name| names.iter().any(|wanted| wanted == name) && schema.index_of(name).is_ok())
-            .collect()
+        fn column(rule: &Rule) -> Option<&str> {
+            match &rule.retention.what {
+                Expiring::Row => None,
+                Expiring::Column(column) => Some(column),
+                Expiring::Extra(_) => Some("extra"),
+            }
+        }
+        self.0.iter().filter_map(column).collect()
     }
 
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {

@@ -73,12 +73,17 @@ impl Rewrite for FeedDaysRows {
     }
 }
 
-/// All rows: what comes beside is the whole table.
-pub(crate) struct AllRows;
+/// All rows but those of a feed before some day.
+pub(crate) struct AllFrom {
+    pub(crate) days: BTreeMap<String, i32>,
+    /// The column of times or days.
+    pub(crate) time: &'static str,
+}
 
-impl Rewrite for AllRows {
-    fn reach(&self, _file: &LiveFile) -> Reach {
-        Reach::Everything
+impl Rewrite for AllFrom {
+    fn reach(&self, file: &LiveFile) -> Reach {
+        let may_stay = |(feed, day): (&String, &i32)| file.may_hold_feed(feed) && file.time.is_none_or(|(first, _)| time::day(first) < *day);
+        if self.days.iter().any(may_stay) { Reach::Something } else { Reach::Everything }
     }
 
     fn columns(&self) -> Vec<&str> {
@@ -86,7 +91,13 @@ impl Rewrite for AllRows {
     }
 
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        Ok(BooleanArray::from(vec![true; batch.num_rows()]))
+        let feeds = batch.column_by_name("feed").and_then(|feeds| feeds.as_string_opt::<i32>());
+        let (Some(feeds), Some(times)) = (feeds, batch.column_by_name(self.time)) else { bail!("rows without feed and time") };
+        let stays = |row: usize| {
+            let from = if feeds.is_valid(row) { self.days.get(feeds.value(row)) } else { None };
+            Some(day_at(times, row)? < *from?)
+        };
+        Ok((0..batch.num_rows()).map(|row| Some(!stays(row).unwrap_or(false))).collect())
     }
 }
 
@@ -112,8 +123,6 @@ pub(crate) struct Rewritten {
     pub(crate) version: Arc<Version>,
     /// Rows that were taken out or changed.
     pub(crate) rows: u64,
-    /// The files that are part of the table no more.
-    pub(crate) removed: Vec<Arc<LiveFile>>,
 }
 
 /// What goes into the commit beside the rewriting.
@@ -151,11 +160,10 @@ pub(crate) async fn rewrite(table: &Arc<Table>, rewriting: Arc<dyn Rewrite>, mut
         if change.add.is_empty() && change.remove.is_empty() && change.transaction.is_none() {
             return Ok(Rewritten { version: base, ..Rewritten::default() });
         }
-        let removed = change.remove.clone();
         match table.commit(&base, change).await {
             Ok(Some(version)) => {
                 keep(&mut done, &mut beside.add);
-                return Ok(Rewritten { version, rows, removed });
+                return Ok(Rewritten { version, rows });
             }
             Ok(None) => tokio::time::sleep(pause(attempt)).await,
             Err(error) => {
@@ -278,7 +286,7 @@ fn feed_days(definition: &Definition, batch: &RecordBatch) -> FeedDays {
 }
 
 /// The day of a row, of a column of times or days.
-fn day_at(column: &dyn Array, row: usize) -> Option<i32> {
+pub(crate) fn day_at(column: &dyn Array, row: usize) -> Option<i32> {
     if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
         return times.is_valid(row).then(|| time::day(times.value(row)));
     }

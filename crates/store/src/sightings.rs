@@ -18,7 +18,7 @@ use futures::StreamExt;
 use crate::days::FeedDays;
 use crate::file::{FileWriter, NewFile};
 use crate::query::{LiveTable, bare_session, plain, register_functions};
-use crate::rewrite::{Beside, FeedDaysRows, rewrite};
+use crate::rewrite::{AllFrom, Beside, FeedDaysRows, rewrite};
 use crate::store::Store;
 use crate::table::{Definition, LiveFile, MONTH, Version};
 
@@ -125,14 +125,15 @@ impl Store {
         }
     }
 
-    /// Counts everything anew.
+    /// Counts everything anew that can be: sightings of days whose events have expired stay.
     pub async fn rebuild_sightings(&self, is_context: impl Fn(&str) -> bool, now: Micros) -> Result<FeedDays> {
         let events = self.events.latest().await?;
-        let mut days = self.all_days(&events).await?;
+        let mut days = self.unexpired(self.all_days(&events).await?).await?;
         days.0.retain(|feed, _| !is_context(feed));
         let files = self.count(&events, &days).await?;
         let beside = Beside { operation: "REBUILD", add: files, transaction: transaction(&events), touched: days.clone(), ..Beside::default() };
-        rewrite(&self.sightings, Arc::new(crate::rewrite::AllRows), beside, now).await?;
+        let replaced = AllFrom { days: self.expired().await?, time: SIGHTINGS.time };
+        rewrite(&self.sightings, Arc::new(replaced), beside, now).await?;
         Ok(days)
     }
 
@@ -151,7 +152,7 @@ impl Store {
                 None => return Ok(Due::Everything),
             }
         }
-        Ok(Due::Days(days))
+        Ok(Due::Days(self.unexpired(days).await?))
     }
 
     async fn count_days(&self, events: &Arc<Version>, days: FeedDays, reached: u64, now: Micros) -> Result<FeedDays> {

@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use event::time::Micros;
+use event::time::{self, Micros};
 
-use crate::events::{self, Append, AppendSettings, Committed, EVENTS, IdSet, Memory, Prepared, Room};
+use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Prepared, Room};
 use crate::arrivals::Owner;
 use crate::days::Days;
 use crate::deliveries::DELIVERIES;
+use crate::erase::{ERASURES, Erased};
 use crate::place::Place;
 use crate::query::NameFunctions;
 use crate::rejects::REJECTS;
 use crate::sightings::SIGHTINGS;
 use crate::table::Table;
+
+use tokio::sync::Mutex;
 
 /// The layout that this program writes. A program refuses a later one.
 const FORMAT: u32 = 1;
@@ -59,6 +62,8 @@ pub struct Store {
     pub(crate) deliveries: Arc<Table>,
     pub(crate) rejects: Arc<Table>,
     pub(crate) sightings: Arc<Table>,
+    pub(crate) erasures: Arc<Table>,
+    pub(crate) erased: Mutex<Option<(u64, Arc<Erased>)>>,
     memory: Arc<Memory>,
 }
 
@@ -79,6 +84,8 @@ impl Store {
             deliveries: table(&DELIVERIES),
             rejects: table(&REJECTS),
             sightings: table(&SIGHTINGS),
+            erasures: table(&ERASURES),
+            erased: Mutex::new(None),
             memory,
             place,
             settings,
@@ -86,8 +93,8 @@ impl Store {
     }
 
     /// All tables, as SQL sees them.
-    pub(crate) fn tables(&self) -> [&Arc<Table>; 4] {
-        [&self.events, &self.deliveries, &self.rejects, &self.sightings]
+    pub(crate) fn tables(&self) -> [&Arc<Table>; 5] {
+        [&self.events, &self.deliveries, &self.rejects, &self.sightings, &self.erasures]
     }
 
     /// What our own queries may hold.
@@ -98,13 +105,14 @@ impl Store {
     /// Begins to append a delivery's events.
     pub async fn append(&self, settings: AppendSettings<'_>) -> Result<Append> {
         let version = self.events.latest().await?;
+        let erased = self.erased().await?;
         let room = Room {
             filter: self.settings.memory_limit / 8,
             // An id in a set takes up to 36 bytes.
             exact_ids: self.settings.memory_limit / 16 / 36,
             temporary: self.settings.temporary.clone(),
         };
-        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), Arc::new(IdSet::default()))
+        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), erased)
     }
 
     /// Makes appends part of the table, in one entry of its log. On [`crate::Overtaken`] (`error.is::<Overtaken>()`)
@@ -114,8 +122,14 @@ impl Store {
     }
 
     /// Puts rows that were read again in the place of all that the feed had on these days, in one commit. They
-    /// come from an append with [`AppendSettings::only_days`] set to the same days.
+    /// come from an append with [`AppendSettings::only_days`] set to the same days. Days of which something has
+    /// expired are refused: the reports of some of their rows may be gone.
     pub async fn replace_days(&self, feed: &str, days: &Days, prepared: Prepared, now: Micros) -> Result<Committed> {
+        if let (Some(whole_from), Some(first)) = (self.expired().await?.get(feed), days.first())
+            && first < whole_from
+        {
+            bail!("{} of {feed} has expired and cannot be read again; days from {} on can", time::day_name(*first), time::day_name(*whole_from));
+        }
         events::replace_days(&self.events, feed, days, prepared, now).await
     }
 }

@@ -10,7 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use event::time::{self, Micros};
 use event::{Reject, batch, id};
 use store::{
-    AppendSettings, Arrival, Days, Delivery, Limits, Outcome, Overtaken, Prepared, RejectSource, Settings, Store, days_of_text, days_text, delivery_id,
+    Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Expiring, Limits, Outcome, Overtaken, Prepared, RejectSource, Retention,
+    Settings, Store, days_of_text, days_text, delivery_id,
 };
 use tempfile::TempDir;
 
@@ -542,4 +543,196 @@ async fn sightings_brought_up_to_date_are_sightings_counted_anew() {
     store.refresh_sightings(is_context, now()).await.expect("sightings are counted");
     let left: Vec<&str> = expected.iter().copied().filter(|line| !line.starts_with("example/sinkhole 2023-02-18 192")).collect();
     assert_eq!(ask(&store, SIGHTINGS).await, left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merging_files_changes_their_number_and_nothing_else() {
+    let folder = folder();
+    let store = open(&folder).await;
+    for turn in 0..40 {
+        let feed = if turn % 2 == 0 { FEED } else { OTHER };
+        let mut prepared = Vec::new();
+        prepared.push(append(&store, feed, vec![vec![many(feed, "2023-02-18 00:00:00", (40 - turn) * 100, 200)]]).await);
+        prepared.push(append(&store, feed, vec![vec![rows_of(feed, &DAY_ONE[..1])]]).await);
+        store.commit(prepared, now()).await.expect("events are committed");
+    }
+    let all = "select feed, time_source, source_ip, source_port, hex(id) from events order by 1, 2, 3";
+    let before = ask(&store, all).await;
+    assert_eq!(before.len(), 2 * (39 * 100 + 100 + 1));
+    assert!(store.needs_compaction(Compaction::AS_IT_GOES).await.expect("files are counted"));
+    let merged = store.compact(Compaction::AS_IT_GOES, now()).await.expect("files are merged");
+    assert_eq!((merged.files_before, merged.files_after, merged.rows), (42, 1, before.len() as u64));
+    assert!(!store.needs_compaction(Compaction::AS_IT_GOES).await.expect("files are counted"));
+    assert_eq!(ask(&store, all).await, before);
+    assert_eq!(ask(&open(&folder).await, all).await, before);
+    // Within a file rows are sorted, and what it holds is still known.
+    let in_order = ask(&store, "select feed, time_source, source_ip, source_port, hex(id) from events").await;
+    let keys = |lines: &[String]| lines.iter().map(|line| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
+    assert_eq!(keys(&in_order), keys(&before));
+    assert_eq!(append(&store, FEED, vec![vec![many(FEED, "2023-02-18 00:00:00", 0, 5_000)]]).await.events(), 5_000 - 4_000);
+    // The old files go once nobody can still be reading them.
+    let days_later = time::Micros::from(time::DAY) * 3;
+    let clock = clock();
+    assert_eq!(store.vacuum(Duration::from_secs(86_400), now()).await.expect("nothing is old").files, 0);
+    let gone = store.vacuum(Duration::from_secs(86_400), clock + days_later).await.expect("old files are deleted");
+    assert_eq!((gone.files, files(&folder, "events/month=2023-02")), (42, 1));
+    assert_eq!(ask(&store, all).await, before);
+}
+
+/// The file system's own time, which no argument can set.
+fn clock() -> Micros {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    now.as_micros() as Micros
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_is_taken_out_and_its_sightings_stay() {
+    let folder = folder();
+    let store = open(&folder).await;
+    store_rows(&store, FEED, DAY_ONE).await;
+    store_rows(&store, FEED, DAY_TWO).await;
+    store_rows(&store, OTHER, DAY_TWO).await;
+    store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
+    let sightings = ask(&store, SIGHTINGS).await;
+    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, days };
+    let rules = [rule(FEED, Expiring::Row, 1), rule(OTHER, Expiring::Column("malware_name".into()), 1)];
+    let touched = store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied");
+    assert_eq!(touched, 3 + 1);
+    assert_eq!(store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied"), 0);
+    assert_eq!(ask(&store, "select feed, time_source, malware_name from events order by 1, 2").await, [
+        "example/list 2023-02-18T23:59:59Z -",
+        "example/list 2023-02-19T00:00:00Z mirai",
+        "example/sinkhole 2023-02-19T00:00:00Z mirai",
+    ]);
+    store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
+    assert_eq!(ask(&store, SIGHTINGS).await, sightings);
+    store.rebuild_sightings(|_| false, now()).await.expect("sightings are counted");
+    assert_eq!(ask(&store, SIGHTINGS).await, sightings);
+    let refused = reread(&store, FEED, "2023-02-18", DAY_ONE).await.expect_err("its report may be gone");
+    assert_eq!(refused.to_string(), "2023-02-18 of example/sinkhole has expired and cannot be read again; days from 2023-02-19 on can");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_does_not_come_back() {
+    let folder = folder();
+    let store = open(&folder).await;
+    let text = "2023-02-18 00:00:01,192.0.2.1,80,mirai\n2023-02-18 00:00:02,192.0.2.10,80,mirai\n";
+    let report = store.put_report(&mut text.as_bytes()).expect("a report is kept").id;
+    let rows: &[Row] = &[("2023-02-18 00:00:01", "192.0.2.1", 80, "mirai"), ("2023-02-18 00:00:02", "192.0.2.10", 80, "mirai")];
+    let said = |report: &str| {
+        let reports: StringArray = rows.iter().map(|_| Some(report)).collect();
+        batch::with_columns(&rows_of(FEED, rows), vec![("report_id", Arc::new(reports))])
+    };
+    let say = async |report: &str| {
+        let columns: Vec<&str> = COLUMNS.iter().copied().chain(["report_id"]).collect();
+        let append = store.append(AppendSettings { feed: FEED, expected_rows: 2, columns: &columns, only_days: None }).await.expect("an append begins");
+        let mut writer = append.writer();
+        writer.push(said(report)).expect("a batch is taken");
+        writer.close().expect("a writer closes");
+        let prepared = append.finish().await.expect("an append ends");
+        store.commit(vec![prepared], now()).await.expect("events are committed").outcomes.remove(0)
+    };
+    say(&report).await;
+    store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
+    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now() };
+
+    let done = store.erase_person(&["192.0.2.1".into()], &erasing).await.expect("a person is erased");
+    assert_eq!((done.events, done.sightings, done.reports), (1, 1, 1));
+    assert_eq!(ask(&store, "select source_ip from events").await, ["192.0.2.10"]);
+    assert_eq!(ask(&store, "select asset from sightings").await, ["192.0.2.10"]);
+    let kept = std::fs::read_to_string(store.report_path(&report).expect("it is kept")).expect("it is read");
+    assert_eq!(kept, "2023-02-18 00:00:01,xxxxxxxxx,80,mirai\n2023-02-18 00:00:02,192.0.2.10,80,mirai\n");
+    let again = say(&report).await;
+    assert_eq!((again.events, again.repeats, again.erased), (0, 1, 1));
+    // No file and no entry of the log still has it.
+    assert_eq!(files(&folder, "events/month=2023-02"), 1);
+    assert!(!folder.path().join("events/_delta_log/00000000000000000001.json").exists());
+    assert_eq!(ask(&open(&folder).await, "select source_ip from events").await, ["192.0.2.10"]);
+
+    let done = store.erase_report(&report, &erasing).await.expect("a report is erased");
+    assert_eq!((done.events, done.reports), (1, 1));
+    assert!(store.is_erased(&report).await.expect("erasures are read") && store.open_report(&report).is_err());
+    assert_eq!(say(&report).await.erased, 2);
+    assert_eq!(say("00000000000000000000000000000000").await.events, 1);
+    let records = "select what, count(*), count(event_id), min(\"by\"), min(reason) from erasures group by 1 order by 1";
+    assert_eq!(ask(&store, records).await, ["event 1 1 officer asked to", "person 1 0 officer asked to", "report 1 0 officer asked to"]);
+    // Another store that was open all the while sees what is, and can go on.
+    store_rows(&store, FEED, DAY_TWO).await;
+    assert_eq!(ask(&store, "select count(*) from events").await, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_whose_log_was_cut_does_not_write_into_the_past() {
+    let folder = folder();
+    let (store, other) = (open(&folder).await, open(&folder).await);
+    store_rows(&store, FEED, DAY_ONE).await;
+    let waiting = append(&other, OTHER, vec![vec![rows_of(OTHER, DAY_ONE)]]).await;
+    for turn in 0..3 {
+        let prepared = append(&store, FEED, vec![vec![many(FEED, "2023-03-01 00:00:00", turn, 1)]]).await;
+        store.commit(vec![prepared], now()).await.expect("events are committed");
+    }
+    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now() };
+    store.erase_person(&["10.0.0.2".into()], &erasing).await.expect("a person is erased");
+    // The entries that it should have looked at are gone: it must look again.
+    let error = other.commit(vec![waiting], now()).await.expect_err("its place is taken");
+    assert!(error.is::<Overtaken>(), "{error:#}");
+    assert_eq!(store_rows(&other, OTHER, DAY_ONE).await.events, 3);
+    assert_eq!(ask(&store, "select feed, count(*) from events group by 1 order by 1").await, ["example/list 3", "example/sinkhole 5"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_needs_no_right_to_write() {
+    let folder = folder();
+    let path = folder.path().to_str().expect("plain").to_owned();
+    let only_read = || Settings { access: Access::Read, ..Settings::default() };
+    let error = Store::open(&path, only_read()).await.expect_err("nothing is there");
+    assert!(format!("{error:#}").contains("there is no store"), "{error:#}");
+    drop(open(&folder).await);
+    let before = std::fs::read_dir(folder.path()).expect("a folder").count();
+    let reader = Store::open(&path, only_read()).await.expect("the store opens");
+    assert_eq!(ask(&reader, "select count(*) from events").await, ["0"]);
+    assert_eq!(ask(&reader, "select count(*) from reports, deliveries, sightings").await, ["0"]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), before);
+    let writer = open(&folder).await;
+    store_rows(&writer, FEED, DAY_ONE).await;
+    assert_eq!(ask(&reader, "select count(*) from events").await, ["3"]);
+    let prepared = append(&reader, FEED, vec![vec![]]).await;
+    assert_eq!(reader.commit(vec![prepared], now()).await.expect("nothing is to be committed").outcomes[0].events, 0);
+    let error = reader.record_deliveries(&[Delivery::default()], now()).await.expect_err("it is open for reading");
+    assert!(format!("{error:#}").contains("open for reading only"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_without_folders_will_do() {
+    let store = Store::open("memory:///somewhere/deep", Settings::default()).await.expect("the store opens");
+    store_rows(&store, FEED, DAY_ONE).await;
+    let big = append(&store, FEED, vec![vec![many(FEED, "2023-03-01 00:00:00", 0, 200_000)]; 2]).await;
+    store.commit(vec![big], now()).await.expect("events are committed");
+    assert_eq!(store_rows(&store, FEED, DAY_TWO).await.events, 1);
+    assert_eq!(ask(&store, "select count(*), count(distinct id) from events").await, ["200004 200004"]);
+    store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
+    reread(&store, FEED, "2023-02-18", &DAY_ONE[..1]).await.expect("days are replaced");
+    assert_eq!(store.compact(Compaction::WHOLLY, now()).await.expect("files are merged").rows > 200_000, true);
+    assert_eq!(ask(&store, "select count(*) from events").await, ["200002"]);
+    let report: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
+    assert_eq!(store.compress_reports(i64::MAX).await.expect("reports are compressed"), 1);
+    let mut back = Vec::new();
+    tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
+    assert!(back == report && store.report_path(&mark.id).is_none());
+    store.erase_person(&["10.0.0.2".into()], &Erasing { by: "officer".into(), reason: "asked to".into(), now: now() }).await.expect("a person is erased");
+    assert_eq!(ask(&store, "select count(*) from events").await, ["200001"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_can_be_a_file() {
+    let folder = folder();
+    let store = open(&folder).await;
+    store_rows(&store, FEED, DAY_ONE).await;
+    let path = folder.path().join("answer.parquet");
+    let answer = store.query("select * from events", Vec::new(), &limits()).await.expect("a query");
+    assert_eq!(answer.write_parquet(&path).await.expect("a file is written"), 3);
+    let extra = RecordBatch::try_from_iter([("name", Arc::new(StringArray::from(vec!["example/sinkhole"])) as ArrayRef)]).expect("a batch");
+    let joined = store.query("select count(*) from events join feeds on feed = name", vec![("feeds", extra)], &limits()).await.expect("a query");
+    assert_eq!(joined.collect().await.expect("rows").iter().flat_map(lines).collect::<Vec<_>>(), ["3"]);
 }

@@ -61,7 +61,7 @@ impl Csv {
     }
 
     fn line(&self, cells: &[Cell]) -> Vec<u8> {
-        let cells: Vec<Cell> = cells.iter().map(|cell| self.quoted(cell)).collect();
+        let cells: Vec<Cow<'_, str>> = cells.iter().map(|cell| self.quoted(cell)).collect();
         let text = cells.join(",") + self.end;
         if !self.western {
             return text.into_bytes();

@@ -85,7 +85,8 @@ g = \"1\"
         let tree = Tree::of(&[("crates/x/Cargo.toml", text)]);
         let (manifests, failures) = manifests(&tree);
         assert_eq!(failures, []);
-        let show = |dependency: &Dependency| format!("{} {}{}", dependency.line, dependency.name, if dependency.is_dev { " dev" } else { "" });
+        let show =
+            |dependency: &Dependency| format!("{} {}{}", dependency.line, dependency.name, if dependency.is_dev { " dev" } else { "" });
         let mut found: Vec<String> = manifests.iter().flat_map(|manifest| &manifest.dependencies).map(show).collect();
         found.sort_by_key(|line| line.split(' ').next().and_then(|number| number.parse::<usize>().ok()));
         assert_eq!(found, ["4 a", "5 b", "6 real", "9 e dev", "11 f", "13 g"]);

@@ -19,17 +19,18 @@ const FEEDS: &[&str] = &["Feodo Tracker", "URLhaus", "ThreatFox", "ASN-DROP"];
 const FORMATS: &[(&str, &str)] = &[("intelmq", "its data format is our events' vocabulary, and one of the shapes")];
 
 /// Files that may name one, and why.
-const EXCEPTIONS: &[(&str, &str)] = &[("crates/feed/src/vendor_schema.rs", "it reads the schema document that a vendor publishes of its reports")];
+const EXCEPTIONS: &[(&str, &str)] =
+    &[("crates/feed/src/vendor_schema.rs", "it reads the schema document that a vendor publishes of its reports")];
 
 fn run(tree: &Tree) -> Vec<Failure> {
     let names: Vec<Regex> = providers(tree).iter().map(String::as_str).chain(FEEDS.iter().copied()).map(pattern).collect();
-    let countries = Regex::new(&format!(r"\b(?:{})\b", COUNTRIES.join("|"))).expect("a pattern");
+    let countries = Regex::new(&format!(r"\b(?:{COUNTRIES})\b")).expect("a pattern");
     let mut failures = Vec::new();
     for (path, text) in tree.files(".rs").filter(|(path, _)| is_shipped(path)) {
         let shipped = format!("{path}\n{}", rust::shipped(text));
         let named = names.iter().flat_map(|name| name.find_iter(&shipped)).filter(|found| stands_alone(&shipped, found));
         for found in named {
-            let what = format!("names \"{}\": a provider or feed is data, in feeds/; say what makes it special instead", found.as_str());
+            let what = format!("names \"{}\": a feed or its provider is data; say what makes it special instead", found.as_str());
             failures.push(failure(path, line_of(&shipped, found.start()), what));
         }
         for found in countries.find_iter(&shipped) {
@@ -83,7 +84,7 @@ mod tests {
     use super::super::check;
     use super::*;
 
-    const FEEDS: &[(&str, &str)] = &[
+    const FOLDER: &[(&str, &str)] = &[
         ("feeds/light-house/provider.toml", "name = \"The Light House\""),
         ("feeds/cod/provider.toml", "name = \"Cod Watch\""),
         ("feeds/cod/daily.toml", "name = \"Daily\""),
@@ -92,20 +93,27 @@ mod tests {
 
     #[track_caller]
     fn check_code(path: &str, text: &str, expected: &[&str]) {
-        check(&CHECK, &[FEEDS, &[(path, text)]].concat(), expected);
+        check(&CHECK, &[FOLDER, &[(path, text)]].concat(), expected);
     }
 
     #[test]
     fn providers_and_feeds_are_data() {
-        let code = "//! IntelMQ's events.\nfn daily() { code() }\nif id == \"light-house/x\" {}\nstruct ReadCodRow;\n// Like URLhaus does.\nlet lighthouses = codec();\n";
+        let code = "//! IntelMQ's events.
+fn daily() { code() }
+if id == \"light-house/x\" {}
+struct ReadCodRow;
+// Like URLhaus does.
+let lighthouses = codec();
+";
         let expected = [
-            "crates/feed/src/a.rs:3: names \"light-house\": a provider or feed is data, in feeds/; say what makes it special instead",
-            "crates/feed/src/a.rs:4: names \"Cod\": a provider or feed is data, in feeds/; say what makes it special instead",
-            "crates/feed/src/a.rs:5: names \"URLhaus\": a provider or feed is data, in feeds/; say what makes it special instead",
+            "crates/feed/src/a.rs:3: names \"light-house\": a feed or its provider is data; say what makes it special instead",
+            "crates/feed/src/a.rs:4: names \"Cod\": a feed or its provider is data; say what makes it special instead",
+            "crates/feed/src/a.rs:5: names \"URLhaus\": a feed or its provider is data; say what makes it special instead",
         ];
         check_code("crates/feed/src/a.rs", code, &expected);
-        let path = "crates/feed/src/light_house.rs:1: names \"light_house\": a provider or feed is data, in feeds/; say what makes it special instead";
-        check_code("crates/feed/src/light_house.rs", "fn f() {}", &[path]);
+        let expected =
+            "crates/feed/src/light_house.rs:1: names \"light_house\": a feed or its provider is data; say what makes it special instead";
+        check_code("crates/feed/src/light_house.rs", "fn f() {}", &[expected]);
     }
 
     #[test]
@@ -114,7 +122,7 @@ mod tests {
             "crates/enrich/src/a.rs:1: names \"Hong Kong\": a country is configuration; take it as an argument",
             "crates/enrich/src/a.rs:2: names \"Norway\": a country is configuration; take it as an argument",
         ];
-        check_code("crates/enrich/src/a.rs", "const OURS: &str = \"Hong Kong\";\n// As in Norway, not as in chad or Nigeria_.\n", &expected);
+        check_code("crates/enrich/src/a.rs", "const OURS: &str = \"Hong Kong\";\n// As in Norway, not as in chad.\n", &expected);
     }
 
     #[test]

@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn only_the_owner_has_it_in_tests_too() {
         let store = ("crates/store/Cargo.toml", "[dependencies]\ndatafusion.workspace = true\nparquet.workspace = true\n");
-        let desk = ("crates/desk/Cargo.toml", "[dependencies]\ndatafusion-common = \"1\"\nparqueting = \"1\"\n[dev-dependencies]\nreqwest = \"1\"\n");
+        let desk = (
+            "crates/desk/Cargo.toml",
+            "[dependencies]\ndatafusion-common = \"1\"\nparqueting = \"1\"\n[dev-dependencies]\nreqwest = \"1\"\n",
+        );
         let expected = [
             "crates/desk/Cargo.toml:2: datafusion-common is store's alone: let store do it, and ask store",
             "crates/desk/Cargo.toml:5: reqwest is pipeline's alone: let pipeline do it, and ask pipeline",

@@ -48,8 +48,19 @@ mod tests {
 
     #[test]
     fn what_touches_the_world_is_found() {
-        let bad = "//! Reads std::fs.\nuse std::fs::File;\nuse std::{env, io};\nlet now = std::time::Instant::now();\nlet s = \"SystemTime\";\n";
-        let fine = "use std::net::IpAddr;\nuse std::io::Read;\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+        let bad = "//! Reads std::fs.
+use std::fs::File;
+use std::{env, io};
+let now = std::time::Instant::now();
+let text = \"SystemTime\";
+";
+        let fine = "use std::net::IpAddr;
+use std::io::Read;
+#[cfg(test)]
+mod tests {
+    use std::fs;
+}
+";
         let files = [
             ("crates/feed/src/bad.rs", bad),
             ("crates/event/src/fine.rs", fine),

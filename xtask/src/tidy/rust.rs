@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn code_has_no_comments_and_literals() {
         check(code, "let a = 1; // one\nlet b = 2;", "let a = 1;\nlet b = 2;");
-        check(code, "a /* /* b */ c */ d", "a                   d");
+        check(code, "a /* /* b */ c */ d", "a                 d");
         check(code, r#"f("std::fs // \" x", b);"#, "f(                 , b);");
-        check(code, r###"f(br#"a "quoted" {"#, r"\", b);"###, "f(b                 ,     , b);");
+        check(code, r###"f(br#"a "quoted" {"#, r"\", b);"###, "f(                  ,     , b);");
         check(code, r"match c { '{' => 'a', '\'' => '\u{7b}', '港' => d }", "match c {     =>    ,      =>         ,       => d }");
         check(code, "fn f<'a>(x: &'a str) -> &'a str { x }", "fn f<'a>(x: &'a str) -> &'a str { x }");
         check(code, "let r#type = 1;", "let r#type = 1;");
@@ -198,6 +198,7 @@ fn g() {}";
         let expected = "
 /// A name.
 fn name() -> &'static str { \"x\" }
+
 
 
 

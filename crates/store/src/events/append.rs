@@ -19,6 +19,7 @@ use super::spill::{IdSpill, RowSpill};
 use super::writer::{AppendWriter, Month};
 use super::{ID, TIME};
 use crate::days::Days;
+use crate::erase::Erased;
 use crate::file::{NewFile, memory_of};
 use crate::table::{MONTH, Table, Version};
 
@@ -56,8 +57,8 @@ pub(crate) struct Shared {
     pub(crate) filter: Filter,
     pub(crate) held: RwLock<Held>,
     pub(crate) only_days: Option<Days>,
-    /// Ids that were erased and must not come back.
-    pub(crate) erased: Arc<IdSet>,
+    /// What was erased and must not come back.
+    pub(crate) erased: Arc<Erased>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) writers: AtomicUsize,
     pub(crate) gathered: Mutex<Gathered>,
@@ -134,7 +135,7 @@ impl Append {
         settings: &AppendSettings<'_>,
         room: &Room,
         memory: Arc<Memory>,
-        erased: Arc<IdSet>,
+        erased: Arc<Erased>,
     ) -> Result<Append> {
         let held = match settings.only_days {
             Some(_) => Held::nothing(&table.place, settings.feed),

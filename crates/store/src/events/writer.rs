@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 use chrono::{Datelike, NaiveDate};
 use event::id::Id;
@@ -135,6 +135,7 @@ impl AppendWriter {
         let shared = self.shared.clone();
         let ids = ids_of(batch)?;
         let times = times_of(batch)?;
+        let reports = batch.column_by_name("report_id").and_then(|reports| reports.as_string_opt::<i32>());
         let held = shared.held.read().unwrap_or_else(PoisonError::into_inner);
         let mut fates: Option<Vec<Fate>> = None;
         for (row, time) in times.iter().enumerate() {
@@ -142,7 +143,7 @@ impl AppendWriter {
             let fate = if shared.only_days.as_ref().is_some_and(|only| !only.contains(&time::day(*time))) {
                 self.counts.other_days += 1;
                 Fate::Dropped
-            } else if !shared.erased.is_empty() && shared.erased.contains(&id) {
+            } else if !shared.erased.is_empty() && shared.erased.holds(&id, reports, row) {
                 self.counts.erased += 1;
                 Fate::Dropped
             } else if shared.filter.add(&id) {

@@ -1,0 +1,94 @@
+//! The configuration file, `waglan.toml`. Every key has a default, so that an empty file is a good one.
+//! docs/operating.md is its reference.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// A folder of feeds' tables beside those that the program knows; a table here wins over the program's.
+    pub feeds: Option<PathBuf>,
+    /// In MiB: the whole process stays within it, and spills to disk beyond.
+    pub memory: u64,
+    /// Threads that understand rows; the machine's processors if not given.
+    pub threads: Option<usize>,
+    /// Where rows are put aside; the system's folder for temporary files if not given.
+    pub temporary: Option<PathBuf>,
+    /// Settings of the object storage, such as `aws_endpoint`.
+    pub storage: BTreeMap<String, String>,
+    pub scope: Scope,
+    pub query: Query,
+    pub geo: Geo,
+    pub retention: Retention,
+}
+
+impl Default for Configuration {
+    fn default() -> Configuration {
+        Configuration {
+            feeds: None,
+            memory: 512,
+            threads: None,
+            temporary: None,
+            storage: BTreeMap::new(),
+            scope: Scope::default(),
+            query: Query::default(),
+            geo: Geo::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// What is ours to watch.
+#[derive(Clone, Debug, Default, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scope {
+    pub countries: Vec<String>,
+    pub tlds: Vec<String>,
+    pub networks: Vec<String>,
+    pub asns: Vec<i64>,
+}
+
+/// Limits of one query.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    /// In MiB.
+    pub memory: u64,
+    pub seconds: u64,
+}
+
+impl Default for Query {
+    fn default() -> Query {
+        Query { memory: 2048, seconds: 300 }
+    }
+}
+
+/// Where tables of countries and AS numbers are fetched.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Geo {
+    /// By the name that the table goes by here.
+    pub fetch: BTreeMap<String, String>,
+}
+
+/// How long what is kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// By feed, or `*`: days after which its events go.
+    pub events: BTreeMap<String, u32>,
+    /// By feed, or `*`: days after which fields are emptied.
+    pub fields: BTreeMap<String, BTreeMap<String, u32>>,
+    /// By feed, or `*`: days after which its reports go.
+    pub reports: BTreeMap<String, u32>,
+}
+
+impl Configuration {
+    /// Of the file's text; the error says where and what.
+    pub fn parse(text: &str) -> Result<Configuration, String> {
+        toml::from_str(text).map_err(|wrong| wrong.to_string())
+    }
+}

@@ -1,0 +1,113 @@
+//! The desk itself: everything that is open while the program runs.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use enrich::Dated;
+use feed::Catalog;
+use feed::catalog::File;
+use store::{Access, NameFunctions, Settings, Store};
+
+use crate::audit::Audit;
+use crate::configuration::Configuration;
+use crate::tables;
+
+/// What opening a desk needs to know.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// A folder, or an `s3://` address.
+    pub location: String,
+    pub access: Access,
+    pub configuration: Configuration,
+    /// The feeds' tables that the program knows by itself.
+    pub feeds: Vec<File>,
+    /// Canonical names of malware.
+    pub malware_aliases: String,
+    /// What the program calls itself.
+    pub writer: String,
+}
+
+#[derive(Debug)]
+pub struct Desk {
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
+    pub(crate) tables: Dated,
+    pub(crate) configuration: Configuration,
+    pub(crate) audit: Audit,
+    pub(crate) writer: String,
+    /// The data folder, where there is one.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Desk {
+    pub async fn open(opening: Opening) -> Result<Desk> {
+        let Opening { location, access, configuration, feeds, malware_aliases, writer } = opening;
+        let folder = (!location.contains("://")).then(|| PathBuf::from(&location));
+        let settings = Settings {
+            access,
+            options: configuration.storage.clone().into_iter().collect(),
+            memory_limit: usize::try_from(configuration.memory << 20).context("memory in the configuration")?,
+            temporary: configuration.temporary.clone(),
+            names: NameFunctions { registrable_domain: enrich::registrable_domain, public_suffix: enrich::public_suffix },
+            ..Settings::default()
+        };
+        let store = Store::open(&location, settings).await?;
+        let catalog = catalog(feeds, configuration.feeds.as_deref(), folder.as_deref())?;
+        let tables = tables::load(&configuration, folder.as_deref(), &malware_aliases)?;
+        Ok(Desk { store, catalog, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// What enrichment cannot fill, and what would help.
+    pub fn missing_tables(&self, day: i32) -> Vec<&'static str> {
+        self.tables.on(day).missing()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.configuration.threads.unwrap_or_else(processors)
+    }
+}
+
+/// The program's tables, under those of the configured folder and of `feeds` in the data folder.
+fn catalog(mut files: Vec<File>, configured: Option<&std::path::Path>, folder: Option<&std::path::Path>) -> Result<Catalog> {
+    let data = folder.map(|folder| folder.join("feeds"));
+    for folder in data.iter().map(PathBuf::as_path).chain(configured) {
+        if folder.is_dir() {
+            for file in files_in(folder)? {
+                files.retain(|known| known.path != file.path);
+                files.push(file);
+            }
+        } else if Some(folder) == configured {
+            bail!("the folder of feeds, {}, is not there: mend \"feeds\" in the configuration", folder.display());
+        }
+    }
+    Ok(Catalog::read(&files))
+}
+
+fn files_in(folder: &std::path::Path) -> Result<Vec<File>> {
+    let read = |path: &std::path::Path| std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()));
+    let mut files = Vec::new();
+    for provider in read(folder)? {
+        let provider = provider?.path();
+        if !provider.is_dir() {
+            continue;
+        }
+        for file in read(&provider)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+                let name = path.strip_prefix(folder).expect("below the folder").to_string_lossy().replace('\\', "/");
+                files.push(File { path: name, text });
+            }
+        }
+    }
+    Ok(files)
+}

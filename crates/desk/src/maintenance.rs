@@ -1,0 +1,63 @@
+//! Looking after what is stored: files merged, old ones deleted, what the law lets nobody keep taken out.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use event::time::Micros;
+use store::{Compacted, Compaction, Expiring, Retention, Vacuumed};
+
+use crate::actor::{Action, Actor};
+use crate::desk::Desk;
+
+impl Desk {
+    /// Merges small files, all of them.
+    pub async fn compact(&self, actor: &Actor, now: Micros) -> Result<Compacted> {
+        actor.require(Action::Maintain)?;
+        self.audit.write(actor, Action::Maintain, "compact", now)?;
+        self.store.compact(Compaction::WHOLLY, now).await
+    }
+
+    /// Merges files where there have come to be too many, as a writer goes.
+    pub(crate) async fn tidy_up(&self, now: Micros) -> Result<()> {
+        if self.store.needs_compaction(Compaction::AS_IT_GOES).await? {
+            self.store.compact(Compaction::AS_IT_GOES, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes files that no version of the last `keep` refers to, and packs reports older than a day.
+    pub async fn vacuum(&self, actor: &Actor, keep: Duration, now: Micros) -> Result<(Vacuumed, usize)> {
+        actor.require(Action::Maintain)?;
+        self.audit.write(actor, Action::Maintain, "vacuum", now)?;
+        let packed = self.store.compress_reports(now - event::time::DAY).await?;
+        Ok((self.store.vacuum(keep, now).await?, packed))
+    }
+
+    /// Applies the configuration's rules of retention; says how many events were changed or taken out.
+    pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<u64> {
+        actor.require(Action::Erase)?;
+        self.audit.write(actor, Action::Erase, "retention", now)?;
+        let rules = self.retention_rules();
+        if rules.is_empty() { Ok(0) } else { self.store.retain(&rules, now).await }
+    }
+
+    fn retention_rules(&self) -> Vec<Retention> {
+        let configured = &self.configuration.retention;
+        let mut rules = Vec::new();
+        for feed in self.catalog.feeds() {
+            let of = |name: &str| if name == "*" || name == feed.id { Some(feed.id.clone()) } else { None };
+            rules.extend(configured.events.iter().filter_map(|(name, days)| Some(Retention { feed: of(name)?, what: Expiring::Row, days: *days })));
+            for (name, fields) in &configured.fields {
+                let Some(id) = of(name) else { continue };
+                rules.extend(fields.iter().map(|(field, days)| {
+                    let what = match field.strip_prefix("extra.") {
+                        Some(key) => Expiring::Extra(key.to_owned()),
+                        None => Expiring::Column(field.replace('.', "_")),
+                    };
+                    Retention { feed: id.clone(), what, days: *days }
+                }));
+            }
+        }
+        rules
+    }
+}

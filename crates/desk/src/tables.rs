@@ -1,0 +1,141 @@
+//! Enrichment tables of the data folder, kept by date: `geo/NAME/DAY.mmdb`, `networks/NAME/DAY.toml`.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use enrich::{Dated, Part};
+use event::time::{self, Micros};
+
+use crate::actor::{Action, Actor};
+use crate::configuration::Configuration;
+use crate::desk::Desk;
+
+/// The kinds of tables that are kept in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// Places and AS numbers of addresses, in the MaxMind DB format.
+    Addresses,
+    /// Networks that somebody who knows has listed.
+    Networks,
+    /// Names of malware families.
+    Aliases,
+    /// What is ours to watch, where it changes over time.
+    Scope,
+}
+
+impl TableKind {
+    const ALL: [TableKind; 4] = [TableKind::Addresses, TableKind::Networks, TableKind::Aliases, TableKind::Scope];
+
+    fn folder(self) -> &'static str {
+        match self {
+            TableKind::Addresses => "geo",
+            TableKind::Networks => "networks",
+            TableKind::Aliases => "aliases",
+            TableKind::Scope => "scope",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        if self == TableKind::Addresses { "mmdb" } else { "toml" }
+    }
+
+    fn part(self, name: &str, day: i32, bytes: Vec<u8>) -> Result<Part, String> {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| format!("the table \"{name}\" is not UTF-8"));
+        match self {
+            TableKind::Addresses => Part::addresses(name, bytes),
+            TableKind::Networks => Part::networks(name, day, &text(bytes)?),
+            TableKind::Aliases => Part::aliases(name, day, &text(bytes)?),
+            TableKind::Scope => Part::scope(name, day, &text(bytes)?),
+        }
+    }
+}
+
+/// A table that was put in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    pub name: String,
+    /// From this day on it is in force.
+    pub day: i32,
+    pub hash: String,
+    pub path: PathBuf,
+}
+
+/// All tables: the configuration's, the program's, and those of the data folder.
+pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware_aliases: &str) -> Result<Dated> {
+    let said = |wrong: String| anyhow!(wrong);
+    let mut parts = Vec::new();
+    for kind in TableKind::ALL {
+        for (name, day, path) in folder.map_or_else(|| Ok(Vec::new()), |folder| files(&folder.join(kind.folder()), kind))? {
+            let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            parts.push(kind.part(&name, day, bytes).map_err(said).with_context(|| format!("reading {}", path.display()))?);
+        }
+    }
+    // The first table of a kind that knows an answer gives it: the data folder's come before the program's.
+    parts.push(Part::aliases("bundled", 0, malware_aliases).map_err(said)?);
+    let scope = toml::to_string(&configuration.scope).context("writing the scope")?;
+    parts.push(Part::scope("configuration", 0, &scope).map_err(said).context("scope in the configuration")?);
+    Ok(Dated::of(parts))
+}
+
+/// The tables of one kind, each by name and day.
+fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> {
+    let mut found = Vec::new();
+    if !folder.is_dir() {
+        return Ok(found);
+    }
+    for name in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let series = name?.path();
+        if !series.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(&series).with_context(|| format!("reading {}", series.display()))? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == kind.extension()) {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let day = time::parse(&stem).map_err(|wrong| anyhow!("{}: its name is {}", path.display(), wrong.0))?;
+                let name = series.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                found.push((name, time::day(day), path));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Desk {
+    /// Puts a table in place, from its day on; for addresses the day is the one it was built. Tables of earlier days
+    /// stay, since events of their time were enriched with them.
+    pub fn install_table(&self, actor: &Actor, kind: TableKind, name: &str, day: i32, input: &mut dyn Read, now: Micros) -> Result<Installed> {
+        actor.require(Action::ChangeTables)?;
+        let Some(folder) = &self.folder else { bail!("tables are kept in a folder on this machine: give one with --data") };
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+            bail!("\"{name}\" is no name for a table: letters, digits, - and _");
+        }
+        const MOST: u64 = 4 << 30;
+        let mut bytes = Vec::new();
+        input.take(MOST).read_to_end(&mut bytes).context("reading the table")?;
+        if bytes.len() as u64 == MOST {
+            bail!("the table is larger than 4 GiB");
+        }
+        let part = kind.part(name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
+        self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
+        self.store.put_table(&mut bytes.as_slice())?;
+        let path = folder.join(kind.folder()).join(name).join(format!("{}.{}", time::day_name(part.day), kind.extension()));
+        write_whole(&path, &bytes)?;
+        Ok(Installed { name: name.to_owned(), day: part.day, hash: part.hash, path })
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    let folder = path.parent().context("a file is in a folder")?;
+    std::fs::create_dir_all(folder).with_context(doing)?;
+    let temporary = path.with_extension("partial");
+    let mut file = File::create(&temporary).with_context(doing)?;
+    file.write_all(bytes).with_context(doing)?;
+    file.sync_all().with_context(doing)?;
+    std::fs::rename(&temporary, path).with_context(doing)
+}

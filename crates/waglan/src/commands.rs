@@ -1,0 +1,77 @@
+//! One file for each command: its arguments, and what it does with the desk.
+
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod feed;
+pub(crate) mod geo;
+pub(crate) mod ingest;
+pub(crate) mod parse;
+pub(crate) mod query;
+pub(crate) mod rejects;
+pub(crate) mod reread;
+pub(crate) mod store;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use desk::{Access, Actor, Configuration, Desk, Opening, Role};
+use event::time::{self, Micros};
+
+use crate::{Place, bundled};
+
+/// Whoever runs the program on this machine.
+pub(crate) fn operator() -> Actor {
+    #[expect(clippy::disallowed_methods, reason = "the system's name for its user is no configuration")]
+    let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_else(|_| "operator".to_owned());
+    Actor { name, role: Role::Operator }
+}
+
+impl Place {
+    /// Where data is: as given, else a folder of the user's.
+    pub(crate) fn location(&self) -> Result<String> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        #[expect(clippy::disallowed_methods, reason = "where a user's data lies is the system's convention")]
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = variable("XDG_DATA_HOME").or_else(|| variable("LOCALAPPDATA")).or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+        let base = base.ok_or_else(|| anyhow!("there is no home folder to keep data in; say where with --data DIR"))?;
+        Ok(base.join("waglan").display().to_string())
+    }
+
+    pub(crate) fn configuration(&self) -> Result<Configuration> {
+        let own = PathBuf::from(self.location()?).join("waglan.toml");
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None if own.is_file() => own,
+            None => return Ok(Configuration::default()),
+        };
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading the configuration {}", path.display()))?;
+        Configuration::parse(&text).map_err(|wrong| anyhow!("the configuration {} cannot be read: {wrong}", path.display()))
+    }
+
+    pub(crate) async fn desk(&self, access: Access) -> Result<Desk> {
+        self.desk_at(self.location()?, access).await
+    }
+
+    pub(crate) async fn desk_at(&self, location: String, access: Access) -> Result<Desk> {
+        let exists = location.contains("://") || PathBuf::from(&location).is_dir();
+        if access == Access::Read && !exists {
+            bail!("there is no data in {location} yet; `waglan ingest` puts some there, and `waglan demo` shows how it looks");
+        }
+        Desk::open(Opening {
+            location,
+            access,
+            configuration: self.configuration()?,
+            feeds: bundled::feeds(),
+            malware_aliases: bundled::malware_aliases(),
+            writer: concat!("waglan ", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
+        .await
+    }
+}
+
+/// A time as somebody writes it on the command line.
+pub(crate) fn time_argument(text: &str) -> Result<Micros, String> {
+    time::parse(text).map_err(|wrong| format!("{}; write it as 2026-03-01 or 2026-03-01T08:00:00+08:00", wrong.0))
+}

@@ -1,0 +1,88 @@
+//! `waglan query`: SQL, and its answer in any form.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use desk::{Access, Sql};
+
+use super::operator;
+use crate::{Ended, Place, output};
+
+/// SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
+///
+/// Beside the functions of SQL there are in_network(address, 'cidr'), registrable_domain(host),
+/// public_suffix(host), hex(bytes), date_trunc('week', time), date_bin(interval '6 hours', time).
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// The query, such as "SELECT classification_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
+    sql: String,
+    #[arg(long, value_enum, default_value_t)]
+    format: QueryFormat,
+    /// Where a Parquet file goes
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Rows after which the answer is cut [default: 1000 for a table, else none]
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum QueryFormat {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON object a line
+    Json,
+    Csv,
+    /// IntelMQ's JSON; the query must give events' own columns
+    Idf,
+    /// A file, with --output
+    Parquet,
+}
+
+const ROWS_OF_A_TABLE: u64 = 1000;
+
+impl Query {
+    pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
+        let desk = place.desk(Access::Read).await?;
+        let rows = self.limit.or((self.format == QueryFormat::Table).then_some(ROWS_OF_A_TABLE));
+        let answer = desk.query(&operator(), &Sql { text: &self.sql, rows }).await?;
+        if self.format == QueryFormat::Parquet {
+            let Some(path) = &self.output else { bail!("a Parquet file needs a name: --output FILE") };
+            let rows = desk::write_parquet(answer, path).await?;
+            output::say(&format!("{rows} rows in {}", path.display()));
+            return Ok(Ended::Done);
+        }
+        match self.format {
+            QueryFormat::Table => {
+                let (batches, cut) = desk::collect(answer).await?;
+                output::print_batches(&batches, output::Format::Table)?;
+                if cut {
+                    output::say(&format!("cut after {ROWS_OF_A_TABLE} rows; --limit gives more, --format csv all"));
+                }
+            }
+            QueryFormat::Csv => {
+                let mut writer = arrow::csv::Writer::new(io::stdout().lock());
+                desk::each_batch(answer, |batch| Ok(writer.write(&batch)?)).await?;
+            }
+            QueryFormat::Json => {
+                let mut writer = arrow::json::LineDelimitedWriter::new(io::stdout().lock());
+                desk::each_batch(answer, |batch| Ok(writer.write(&batch)?)).await?;
+                writer.finish()?;
+            }
+            QueryFormat::Idf => {
+                let mut out = io::stdout().lock();
+                desk::each_batch(answer, |batch| {
+                    let mut text = String::new();
+                    feed::intelmq::write(None, &batch, &mut text);
+                    Ok(out.write_all(text.as_bytes())?)
+                })
+                .await?;
+            }
+            QueryFormat::Parquet => unreachable!("written above"),
+        }
+        Ok(Ended::Done)
+    }
+}

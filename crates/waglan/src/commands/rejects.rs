@@ -1,0 +1,97 @@
+//! `waglan rejects`: rows that could not be read, and another try at them.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use desk::{Access, Sql, What};
+
+use super::{operator, reread};
+use crate::output::Format;
+use crate::{Ended, Place, clock, output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rejects {
+    /// How many, of which feed and why
+    List(List),
+    /// The rows of a report or feed
+    Show(Show),
+    /// Read the reports again that have rejects, with today's tables
+    Retry(Retry),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Only of this feed
+    #[arg(long, value_name = "ID")]
+    feed: Option<String>,
+    /// Only of this report
+    #[arg(long, value_name = "HASH")]
+    report: Option<String>,
+    /// Rows after which to stop
+    #[arg(long, default_value_t = 50)]
+    limit: u64,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// Of which feed
+    #[arg(long, value_name = "ID", required = true)]
+    feed: String,
+}
+
+impl Rejects {
+    pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
+        match self {
+            Rejects::List(list) => list.run(place).await,
+            Rejects::Show(show) => show.run(place).await,
+            Rejects::Retry(retry) => retry.run(place).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(&self, place: &Place) -> Result<Ended> {
+        // The reason without the value that it quotes: one line for each sort of mistake.
+        const SQL: &str = "SELECT feed, \"column\", regexp_replace(reason, '^\".*\": ', '') AS reason, count(*) AS rows,
+            count(DISTINCT report_id) AS reports, min(time) AS first, max(time) AS last
+            FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason";
+        let desk = place.desk(Access::Read).await?;
+        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: SQL, rows: None }).await?).await?;
+        output::print_batches(&batches, self.format)?;
+        Ok(Ended::Done)
+    }
+}
+
+impl Show {
+    async fn run(&self, place: &Place) -> Result<Ended> {
+        let quoted = |text: &str| text.replace('\'', "''");
+        let feed = self.feed.as_ref().map(|feed| format!("feed = '{}'", quoted(feed)));
+        let report = self.report.as_ref().map(|report| format!("report_id = '{}'", quoted(report)));
+        let wanted: Vec<String> = feed.into_iter().chain(report).collect();
+        let wanted = if wanted.is_empty() { String::new() } else { format!("WHERE {}", wanted.join(" AND ")) };
+        let sql = format!("SELECT feed, report_id, line, \"column\", reason, raw FROM rejects {wanted} ORDER BY time, feed, line");
+        let desk = place.desk(Access::Read).await?;
+        let (batches, cut) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: Some(self.limit) }).await?).await?;
+        output::print_batches(&batches, self.format)?;
+        if cut {
+            output::say(&format!("there are more than {}; --limit shows more", self.limit));
+        }
+        Ok(Ended::Done)
+    }
+}
+
+impl Retry {
+    async fn run(&self, place: &Place) -> Result<Ended> {
+        let desk = place.desk(Access::Write).await?;
+        let what = What::Feed { feed: self.feed.clone(), since: None };
+        let done = desk.reread(&operator(), &what, clock::now()).await?;
+        Ok(reread::tell(&done))
+    }
+}

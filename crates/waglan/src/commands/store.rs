@@ -1,0 +1,48 @@
+//! `waglan store`: looking after what is stored. Commands that a schedule can call.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use desk::Access;
+
+use super::operator;
+use crate::{Ended, Place, clock, output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Merge small files
+    Compact,
+    /// Delete files that are part of the tables no more, and pack old reports
+    Vacuum(Vacuum),
+    /// Take out what the configuration's [retention] lets nobody keep
+    Retain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vacuum {
+    /// How long older versions of the tables can still be read, in days
+    #[arg(long, default_value_t = 7)]
+    keep_days: u32,
+}
+
+impl StoreCommand {
+    pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
+        let desk = place.desk(Access::Write).await?;
+        let (actor, now) = (operator(), clock::now());
+        let said = match self {
+            StoreCommand::Compact => {
+                let done = desk.compact(&actor, now).await?;
+                format!("{} files became {}, {} rows", done.files_before, done.files_after, done.rows)
+            }
+            StoreCommand::Vacuum(vacuum) => {
+                let keep = Duration::from_secs(u64::from(vacuum.keep_days) * 86_400);
+                let (done, packed) = desk.vacuum(&actor, keep, now).await?;
+                format!("{} files deleted, {} MiB, {} entries of logs; {packed} reports packed", done.files, done.size >> 20, done.log_entries)
+            }
+            StoreCommand::Retain => format!("{} events taken out or shortened", desk.retain(&actor, now).await?),
+        };
+        output::say(&said);
+        Ok(Ended::Done)
+    }
+}
