@@ -1,6 +1,6 @@
 //! All feeds that are known: read from files that the caller gives, found by id, by file name or by header.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::table::{self, Feed, Patterns};
 
@@ -9,6 +9,18 @@ use crate::table::{self, Feed, Patterns};
 pub struct File {
     pub path: String,
     pub text: String,
+}
+
+/// A provider's family that its own document of its reports made ([`crate::vendor_schema`]). It lies under the provider's
+/// other files: a feed that one of them has takes from here only the columns that it does not know.
+pub const UPDATED: &str = "updated";
+
+/// A file that is TOML.
+struct Parsed<'f> {
+    path: &'f str,
+    provider: &'f str,
+    name: &'f str,
+    table: toml::Table,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +54,11 @@ impl Catalog {
                 }
             }
         }
+        let mut tables = catalog.parse(files);
+        lay_under(&mut tables, &providers);
         let mut patterns = Patterns::default();
-        for file in files {
-            let Some((provider, name)) = file.path.strip_suffix(".toml").and_then(|path| path.split_once('/')) else { continue };
-            if name != "provider" {
-                catalog.read_table(provider, providers.get(provider).unwrap_or(&toml::Table::new()), name, file, &mut patterns);
-            }
+        for table in &tables {
+            catalog.add(providers.get(table.provider).unwrap_or(&toml::Table::new()), table, &mut patterns);
         }
         for versions in catalog.feeds.values_mut() {
             versions.sort_by(|one, other| other.since.cmp(&one.since));
@@ -55,20 +66,31 @@ impl Catalog {
         catalog
     }
 
-    fn read_table(&mut self, provider: &str, provider_table: &toml::Table, name: &str, file: &File, patterns: &mut Patterns) {
-        let table = match file.text.parse::<toml::Table>() {
-            Ok(table) => table,
-            Err(wrong) => return self.broken.push((file.path.clone(), wrong.to_string())),
-        };
+    fn parse<'f>(&mut self, files: &'f [File]) -> Vec<Parsed<'f>> {
+        let mut tables = Vec::new();
+        for file in files {
+            let Some((provider, name)) = file.path.strip_suffix(".toml").and_then(|path| path.split_once('/')) else { continue };
+            if name == "provider" {
+                continue;
+            }
+            match file.text.parse::<toml::Table>() {
+                Ok(table) => tables.push(Parsed { path: &file.path, provider, name, table }),
+                Err(wrong) => self.broken.push((file.path.clone(), wrong.to_string())),
+            }
+        }
+        tables
+    }
+
+    fn add(&mut self, provider_table: &toml::Table, parsed: &Parsed<'_>, patterns: &mut Patterns) {
         // `FEED.202601.toml` is a version of FEED.
-        let name = match name.rsplit_once('.') {
+        let name = match parsed.name.rsplit_once('.') {
             Some((feed, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => feed,
-            _ => name,
+            _ => parsed.name,
         };
-        for (id, feed) in table::read(provider, provider_table, name, &table, patterns) {
+        for (id, feed) in table::read(parsed.provider, provider_table, name, &parsed.table, patterns) {
             match feed {
                 Ok(feed) => self.feeds.entry(id).or_default().push(feed),
-                Err(wrong) => self.broken.push((format!("{}: {id}", file.path), wrong)),
+                Err(wrong) => self.broken.push((format!("{}: {id}", parsed.path), wrong)),
             }
         }
     }
@@ -94,7 +116,7 @@ impl Catalog {
         self.feeds.keys().map(String::as_str).filter(|known| known.contains(word) || known.starts_with(id)).take(5).collect()
     }
 
-    /// The provider's feed that a file is of: by its name, or where that says nothing by its header.
+    /// The provider's feed that a file is of: by its name, or where that says nothing by its header, in whichever order.
     pub fn pick(&self, provider: &str, file_name: &str, header: impl FnOnce(&Feed) -> Option<Vec<String>>) -> Result<&Feed, Unpicked> {
         let feeds: Vec<&Feed> = self.feeds().filter(|feed| feed.provider == provider).collect();
         let Some(first) = feeds.first() else { return Err(Unpicked::NoSuchProvider) };
@@ -102,11 +124,31 @@ impl Catalog {
             return Ok(feed);
         }
         let header = header(first).unwrap_or_default();
-        let fitting: Vec<&&Feed> = feeds.iter().filter(|feed| !header.is_empty() && feed.columns == header).collect();
+        let names: BTreeSet<&String> = header.iter().collect();
+        let fits = |feed: &&&Feed| feed.columns.len() == header.len() && feed.columns.iter().all(|column| names.contains(column));
+        let fitting: Vec<&&Feed> = feeds.iter().filter(|_| !header.is_empty()).filter(fits).collect();
         match fitting.as_slice() {
             [] => Err(Unpicked::Unknown),
             [feed] => Ok(feed),
             several => Err(Unpicked::Several(several.iter().map(|feed| feed.id.clone()).collect())),
+        }
+    }
+}
+
+/// Gives each updated feed's new columns to the table that has the feed otherwise. What is left in the updated files is theirs.
+fn lay_under(tables: &mut Vec<Parsed<'_>>, providers: &BTreeMap<String, toml::Table>) {
+    let (updated, others): (Vec<_>, Vec<_>) = std::mem::take(tables).into_iter().partition(|parsed| parsed.name == UPDATED);
+    *tables = others;
+    for mut update in updated {
+        let Some(toml::Value::Table(feeds)) = update.table.get_mut("feed") else { continue };
+        let shared = providers.get(update.provider).cloned().unwrap_or_default();
+        feeds.retain(|name, more| {
+            let mut same = tables.iter_mut().filter(|parsed| parsed.provider == update.provider);
+            let holder = same.find(|parsed| table::has_feed(parsed.name, &parsed.table, name));
+            holder.zip(more.as_table()).map(|(holder, more)| table::extend(&mut holder.table, name, &shared, more)).is_none()
+        });
+        if !feeds.is_empty() {
+            tables.push(update);
         }
     }
 }

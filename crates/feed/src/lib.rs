@@ -13,7 +13,7 @@ mod rows;
 pub mod shape;
 pub mod table;
 pub mod unpack;
-
+pub mod vendor_schema;
 
 pub use catalog::Catalog;
 pub use reading::{Arrival, Drift, Piece, Reader};

@@ -313,6 +313,11 @@ fn constant(text: &str, length: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, length)))
 }
 
+/// Whether a table's constant is a value of its field.
+pub(crate) fn check_constant(field: Field, text: &str) -> Result<(), event::Wrong> {
+    Column::new(field, 1).push_text(text)
+}
+
 /// The columns that a feed's events have, as [`Reader::read`] makes them: the same for every block.
 pub fn columns(feed: &Feed) -> Vec<&'static str> {
     let house = ["id", "line", "kind", "asset"];

@@ -15,6 +15,7 @@ use regex::Regex;
 use toml::{Table, Value};
 
 use crate::convert::{self, Converter, Map};
+use crate::reading;
 
 /// One feed, as its table and its provider's say it is.
 #[derive(Debug)]
@@ -222,6 +223,49 @@ fn merge(own: &Table, base: &Table) -> Table {
     merged
 }
 
+/// Whether a file's table is, or as a family has, the feed of this name.
+pub(crate) fn has_feed(file: &str, table: &Table, name: &str) -> bool {
+    match table.get("feed") {
+        Some(Value::Table(feeds)) => feeds.contains_key(name),
+        _ => file == name,
+    }
+}
+
+/// Adds to a feed the columns of `more` that its table does not know, with their rules. Whatever the table says stays as it
+/// is; one that states no columns is left alone.
+pub(crate) fn extend(file: &mut Table, name: &str, provider_table: &Table, more: &Table) {
+    let header = |table: &Table| -> Table {
+        let said = ["columns", "group"].into_iter().filter_map(|key| Some((key.to_owned(), table.get(key)?.clone())));
+        said.collect()
+    };
+    let base = merge(&header(file), &header(provider_table));
+    let own = if file.contains_key("feed") { file.get_mut("feed").and_then(|feeds| feeds.get_mut(name)?.as_table_mut()) } else { Some(file) };
+    let Some(own) = own else { return };
+    // What cannot be read is left for `build` to complain of.
+    let (Ok(mut known), Ok(more_columns)) = (columns(&merge(&header(own), &base)), words(more, "columns")) else { return };
+    let added: Vec<String> = more_columns.into_iter().filter(|column| !known.contains(column)).collect();
+    if known.is_empty() || added.is_empty() {
+        return;
+    }
+    for column in &added {
+        add(own, "rows", column, more);
+    }
+    for map in more.get("map").and_then(Value::as_table).into_iter().flat_map(Table::keys) {
+        add(own, "map", map, more);
+    }
+    known.extend(added);
+    own.insert("columns".into(), Value::Array(known.into_iter().map(Value::String).collect()));
+}
+
+/// Copies one entry of a section of `more`, unless `own` has it.
+fn add(own: &mut Table, section: &str, key: &str, more: &Table) {
+    let Some(value) = more.get(section).and_then(|section| section.get(key)) else { return };
+    let section = own.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.entry(key).or_insert_with(|| value.clone());
+    }
+}
+
 fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Patterns) -> Result<Feed, String> {
     if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("\"{key}\" is no key of a feed's table"));
@@ -291,6 +335,9 @@ fn check(feed: &Feed) -> Result<(), String> {
     };
     if !feed.asset.iter().any(has) {
         return Err(format!("no rule gives the asset, {}", names(&feed.asset)));
+    }
+    for (field, value) in &feed.always {
+        reading::check_constant(*field, value).map_err(|wrong| format!("always: {field} = \"{value}\" is {}", wrong.0))?;
     }
     if maps_time && !feed.own_names {
         return Err("time.observation is when we received it: no column may set it".into());

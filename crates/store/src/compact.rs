@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use crate::events::pause;
 use crate::file::{FileWriter, NewFile};
-use crate::query::{LiveTable, bare_session, plain};
+use crate::query::{LiveTable, plain};
 use crate::store::Store;
 use crate::table::{Change, LiveFile, Table, Version};
 
@@ -116,7 +116,7 @@ impl Store {
     async fn merged(&self, table: &Arc<Table>, version: &Arc<Version>, files: &[Arc<LiveFile>]) -> Result<Vec<NewFile>> {
         let schema = union_schema(table, files).await?;
         let month = files.first().and_then(|file| file.month.clone());
-        let session = bare_session(&self.place, self.query_memory(), self.settings.temporary.as_deref())?;
+        let session = self.sorting_session(self.query_memory())?;
         let source = LiveTable::of_files(table.definition, table.place.clone(), version.clone(), files.to_vec());
         session.register_table("source", Arc::new(source))?;
         let quoted = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");

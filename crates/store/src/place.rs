@@ -5,7 +5,7 @@
 //! leave a log entry that is there and empty; and its uploads are asynchronous, which the writers, which sit
 //! on threads of their own and are bound by the processor, would only have to undo.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -219,6 +219,23 @@ impl Place {
         Ok(Sink { kind, name: self.named(name), written: 0, finished: false })
     }
 
+    /// Sees finished objects onto the disk, so that they are there after a power cut. Many at once: the file
+    /// system then writes them together, where one after the other took 15 ms each.
+    pub(crate) async fn sync(&self, names: Vec<String>) -> Result<()> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let work = move || {
+            let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+            let folders: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent().map(Path::to_path_buf)).collect();
+            let all: Vec<PathBuf> = files.into_iter().chain(folders).collect();
+            let share = all.len().div_ceil(SYNCS).max(1);
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| share.iter().try_for_each(|path| sync_path(path)))).collect();
+                threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread that writes to the disk has died"))?)
+            })
+        };
+        tokio::task::spawn_blocking(work).await.context("the thread that writes to the disk has died")?
+    }
+
     /// An object of known size, to read pieces of. Blocks: for threads that may.
     pub(crate) fn blob(&self, name: &str, size: u64) -> Result<Blob> {
         match self.file(name) {
@@ -283,6 +300,13 @@ pub(crate) fn make_folder_of(path: &Path) -> io::Result<&Path> {
     Ok(folder)
 }
 
+/// Files and folders that are seen onto the disk at once.
+const SYNCS: usize = 8;
+
+fn sync_path(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).with_context(|| format!("writing {} to the disk", path.display()))
+}
+
 /// A name is on the disk only when its folder is.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -317,12 +341,10 @@ impl Sink {
         }
     }
 
-    /// The object is there, and will be after a power cut.
+    /// The object is whole. In a folder, [`Place::sync`] must see it onto the disk before anything refers to it.
     pub(crate) fn finish(mut self) -> Result<()> {
         let done = match &mut self.kind {
-            SinkKind::Local { file, path } => {
-                file.sync_all().and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("/")))).map_err(anyhow::Error::from)
-            }
+            SinkKind::Local { .. } => Ok(()),
             SinkKind::Remote { place, path, buffer, upload } => {
                 let rest = Bytes::from(std::mem::take(buffer));
                 let runtime = place.runtime.clone();

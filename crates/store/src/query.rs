@@ -17,6 +17,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig, FileMetadataCache};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -27,11 +28,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::time::Instant;
 
-pub(crate) use functions::register as register_functions;
 pub use functions::{NameFunctions, NamePart};
 pub(crate) use live::LiveTable;
 
-use crate::place::{Place, temporary_in};
+use crate::place::temporary_in;
 use crate::store::Store;
 use crate::table::Table;
 
@@ -115,10 +115,41 @@ impl Store {
         Ok(Answer { schema: schema.clone(), batches: limited(stream, schema, limits.clone(), deadline, cut.clone()), cut })
     }
 
-    /// A session that knows the tables at rest and our functions.
+    /// A session that knows our functions and no tables.
+    pub(crate) fn bare_session(&self, memory: usize) -> Result<SessionContext> {
+        self.session_with(memory, SessionConfig::new().with_information_schema(true))
+    }
+
+    /// A session that sorts wide rows in little memory: one sorter that has all of it, and small batches, since
+    /// merging what went to disk holds one of each run.
+    pub(crate) fn sorting_session(&self, memory: usize) -> Result<SessionContext> {
+        self.session_with(memory, SessionConfig::new().with_target_partitions(1).with_batch_size(1024))
+    }
+
+    fn session_with(&self, memory: usize, mut config: SessionConfig) -> Result<SessionContext> {
+        let pool = TrackConsumersPool::new(FairSpillPool::new(memory), NonZeroUsize::new(3).expect("three is not nothing"));
+        let caches = CacheManagerConfig::default().with_file_metadata_cache(Some(self.footers.clone()));
+        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_cache_manager(caches);
+        if let Some(folder) = &self.settings.temporary {
+            runtime = runtime.with_temp_file_path(folder);
+        }
+        if memory < ROOMY {
+            // What merges of sorted rows hold at least goes with the size of batches.
+            config = config.with_batch_size(1024);
+            config.options_mut().execution.sort_spill_reservation_bytes = 1 << 20;
+        }
+        // Rows are filtered while they are read: of forty columns, a query for one address decodes one.
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        config.options_mut().execution.parquet.reorder_filters = true;
+        let session = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        session.register_object_store(live::storage_url(&self.place)?.as_ref(), self.place.root().clone());
+        functions::register(&session, &self.settings.names);
+        Ok(session)
+    }
+
+    /// A session that knows the tables at rest, too.
     pub(crate) async fn session(&self, memory: usize) -> Result<SessionContext> {
-        let session = bare_session(&self.place, memory, self.settings.temporary.as_deref())?;
-        register_functions(&session, &self.settings.names);
+        let session = self.bare_session(memory)?;
         for table in self.tables() {
             session.register_table(table.definition.name, Arc::new(live_table(table).await?))?;
         }
@@ -129,6 +160,15 @@ impl Store {
     }
 }
 
+/// With less memory than this, in bytes, sorts and groups go in smaller steps.
+const ROOMY: usize = 512 << 20;
+
+/// Footers of files, kept between queries in so much memory: files never change.
+pub(crate) fn footers(most: usize) -> Result<Arc<FileMetadataCache>> {
+    let caches = CacheManagerConfig::default().with_metadata_cache_limit(most);
+    Ok(CacheManager::try_new(&caches)?.get_file_metadata_cache())
+}
+
 const REPORTS: &str = "\
     select report_id as id, max(size) as size, min(time) as time, count(*) as deliveries \
     from deliveries where report_id <> '' group by report_id";
@@ -136,22 +176,6 @@ const REPORTS: &str = "\
 /// The newest version of a table, to be scanned.
 pub(crate) async fn live_table(table: &Arc<Table>) -> Result<LiveTable> {
     Ok(LiveTable::new(table.definition, table.place.clone(), table.latest().await?))
-}
-
-/// A session without tables.
-pub(crate) fn bare_session(place: &Place, memory: usize, temporary: Option<&Path>) -> Result<SessionContext> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(memory), NonZeroUsize::new(3).expect("three is not nothing"));
-    let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
-    if let Some(folder) = temporary {
-        runtime = runtime.with_temp_file_path(folder);
-    }
-    let mut config = SessionConfig::new().with_information_schema(true);
-    // Rows are filtered while they are read: of forty columns, a query for one address decodes one.
-    config.options_mut().execution.parquet.pushdown_filters = true;
-    config.options_mut().execution.parquet.reorder_filters = true;
-    let session = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
-    session.register_object_store(live::storage_url(place)?.as_ref(), place.root().clone());
-    Ok(session)
 }
 
 fn too_slow(limits: &Limits) -> anyhow::Error {

@@ -223,5 +223,6 @@ fn compress(place: &Place, report: &Listed) -> Result<()> {
             sink.finish()?;
         }
     }
+    // The compressed form is on the disk by now: in a bucket once it is finished, in a folder by its own sync.
     place.runtime().block_on(place.delete(&report.name))
 }

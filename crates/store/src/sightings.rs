@@ -4,23 +4,25 @@
 //! the last one, counts those days anew, and replaces them, together with how far it came, in one commit. So it
 //! may be repeated, and gives what counting everything anew would give.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, anyhow};
-use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute;
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::datasource::MemTable;
-use event::field::{FIELDS, Type};
+use event::field::FIELDS;
 use event::time::{self, Micros};
 use futures::StreamExt;
 
 use crate::days::FeedDays;
 use crate::file::{FileWriter, NewFile};
-use crate::query::{LiveTable, bare_session, plain, register_functions};
+use crate::query::{LiveTable, plain};
 use crate::rewrite::{AllFrom, Beside, FeedDaysRows, rewrite};
 use crate::store::Store;
-use crate::table::{Definition, LiveFile, MONTH, Version};
+use crate::table::{Definition, LiveFile, MONTH, Table, Version};
 
 pub(crate) static SIGHTINGS: Definition = Definition {
     name: "sightings",
@@ -171,7 +173,7 @@ impl Store {
     }
 
     async fn all_days(&self, events: &Arc<Version>) -> Result<FeedDays> {
-        let session = bare_session(&self.place, self.query_memory(), self.settings.temporary.as_deref())?;
+        let session = self.bare_session(self.query_memory())?;
         session.register_table("events", Arc::new(LiveTable::new(self.events.definition, self.events.place.clone(), events.clone())))?;
         let mut stream = session.sql("select distinct feed, cast(time_source as date) as day from events").await?.execute_stream().await?;
         let mut found = FeedDays::default();
@@ -188,24 +190,69 @@ impl Store {
 
     /// Counts the events of these days into new files, a month in each.
     async fn count(&self, events: &Arc<Version>, days: &FeedDays) -> Result<Vec<NewFile>> {
-        if days.is_empty() {
-            return Ok(Vec::new());
+        let mut files = Vec::new();
+        let most = self.query_memory() / GROUP;
+        for portion in portions(events, days, most as f64) {
+            files.extend(self.count_portion(events, &portion).await.context("counting sightings")?);
         }
-        let concerned = |file: &&Arc<LiveFile>| days.0.iter().any(|(feed, days)| file.may_hold_feed(feed) && file.may_hold_days(days));
-        let files = events.files.values().filter(concerned).cloned().collect();
-        let session = bare_session(&self.place, self.query_memory(), self.settings.temporary.as_deref())?;
-        register_functions(&session, &self.settings.names);
-        let table = LiveTable::of_files(self.events.definition, self.events.place.clone(), events.clone(), files);
+        Ok(files)
+    }
+
+    async fn count_portion(&self, events: &Arc<Version>, days: &FeedDays) -> Result<Vec<NewFile>> {
+        let session = self.bare_session(self.query_memory())?;
+        let table = LiveTable::of_files(self.events.definition, self.events.place.clone(), events.clone(), concerned(events, days));
         session.register_table("events", Arc::new(table))?;
         let touched = batch_of(days)?;
         session.register_table("touched", Arc::new(MemTable::try_new(touched.schema(), vec![vec![touched]])?))?;
-        let mut stream = session.sql(&counting(days)).await.context("planning the count of sightings")?.execute_stream().await?;
-        let mut writer = MonthWriter::new(self);
+        let within = within(days);
+        let sorts = sorts_of(session.sql(&format!("select distinct kind, asset from events where {within}")).await?.collect().await?);
+        if sorts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut stream = session.sql(&counting(&sorts, &within)).await?.execute_stream().await?;
+        let mut writer = MonthWriter { table: self.sightings.clone(), files: BTreeMap::new() };
         while let Some(batch) = stream.next().await {
-            writer = writer.write(batch.context("counting sightings")?).await?;
+            writer = writer.write(batch?).await?;
         }
         writer.finish().await
     }
+}
+
+/// The files that may hold events of these days.
+fn concerned(events: &Version, days: &FeedDays) -> Vec<Arc<LiveFile>> {
+    let may_hold = |file: &&Arc<LiveFile>| days.0.iter().any(|(feed, days)| file.may_hold_feed(feed) && file.may_hold_days(days));
+    events.files.values().filter(may_hold).cloned().collect()
+}
+
+/// What the group of one thing takes in memory, about, in bytes.
+const GROUP: usize = 256;
+
+/// The days in runs that are not too much to count at once: groups that go to disk cost ten times as much.
+fn portions(events: &Version, days: &FeedDays, most: f64) -> Vec<FeedDays> {
+    let mut rows: BTreeMap<i32, f64> = BTreeMap::new();
+    for file in concerned(events, days) {
+        let (first, last) = file.time.map_or((0, 0), |(first, last)| (time::day(first), time::day(last)));
+        let each = file.rows as f64 / f64::from(last - first + 1);
+        (first..=last).for_each(|day| *rows.entry(day).or_default() += each);
+    }
+    let mut by_day: BTreeMap<i32, FeedDays> = BTreeMap::new();
+    for (feed, days) in &days.0 {
+        days.iter().for_each(|day| by_day.entry(*day).or_default().add(feed, &BTreeSet::from([*day])));
+    }
+    let mut portions: Vec<FeedDays> = Vec::new();
+    let mut sum = f64::INFINITY;
+    for (day, feeds) in by_day {
+        let more = rows.get(&day).copied().unwrap_or(0.0);
+        sum += more;
+        match portions.last_mut() {
+            Some(portion) if sum <= most => portion.add_all(&feeds),
+            _ => {
+                sum = more;
+                portions.push(feeds);
+            }
+        }
+    }
+    portions
 }
 
 fn transaction(events: &Version) -> Option<(&'static str, i64)> {
@@ -219,100 +266,110 @@ fn batch_of(days: &FeedDays) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter([("feed", Arc::new(feeds) as ArrayRef), ("day", Arc::new(days))])?)
 }
 
-/// The query that counts. Its rows come by day, so that each month's come together.
-fn counting(days: &FeedDays) -> String {
+/// A kind of problem, and the field that its events name as their asset.
+type Sort = (String, String);
+
+fn sorts_of(batches: Vec<RecordBatch>) -> Vec<Sort> {
+    let mut sorts = Vec::new();
+    for batch in &batches {
+        let (kinds, assets) = (batch.column(0).as_string_view(), batch.column(1).as_string_view());
+        sorts.extend(kinds.iter().zip(assets).filter_map(|(kind, asset)| Some((kind?.to_owned(), asset.unwrap_or_default().to_owned()))));
+    }
+    sorts
+}
+
+/// What narrows events down to about these days, by what files and row groups are known to hold.
+fn within(days: &FeedDays) -> String {
     let all = || days.0.values().flatten();
     let (first, last) = (all().min().copied().unwrap_or(0), all().max().copied().unwrap_or(0));
     let feeds: Vec<String> = days.0.keys().map(|feed| format!("'{}'", feed.replace('\'', "''"))).collect();
-    let of_kind = |part: &dyn Fn(&Key) -> String| {
-        let cases: String = KEYS.iter().map(|key| format!(" when '{}' then {}", key.kind, part(key))).collect();
-        format!("case kind{cases} end")
+    format!(
+        "feed in ({}) and time_source >= '{}' and time_source < '{}'",
+        feeds.join(", "),
+        time::iso(Micros::from(first) * time::DAY),
+        time::iso(Micros::from(last + 1) * time::DAY),
+    )
+}
+
+/// The query that counts. It asks only for the sorts that there are: a case for every field of an event would
+/// compare each row with fifty names.
+fn counting(sorts: &[Sort], within: &str) -> String {
+    let of_sort = |part: &dyn Fn(&Key, &str) -> String| {
+        let case = |(kind, asset): &Sort| {
+            let key = KEYS.iter().find(|key| key.kind == kind)?;
+            Some(format!(" when kind = '{kind}' and coalesce(asset, '') = '{asset}' then {}", part(key, asset)))
+        };
+        let cases: String = sorts.iter().filter(|(_, asset)| !asset.contains('\'')).filter_map(case).collect();
+        if cases.is_empty() { "null".to_owned() } else { format!("case{cases} end") }
     };
-    let asset = of_kind(&|key| format!("coalesce({})", [OWN_ASSET].iter().chain(key.asset).copied().collect::<Vec<_>>().join(", ")));
-    let port = of_kind(&|key| if key.port { PORT.to_owned() } else { "cast(null as int)".to_owned() });
-    let identifier = of_kind(&|key| {
+    let asset = of_sort(&|key, asset| {
+        let own = column_of(asset);
+        let columns: Vec<String> = own.into_iter().chain(key.asset.iter().copied()).map(|column| format!("cast({column} as varchar)")).collect();
+        if columns.is_empty() { "null".to_owned() } else { format!("coalesce({})", columns.join(", ")) }
+    });
+    let port = of_sort(&|key, asset| match (key.port, asset.starts_with("destination.")) {
+        (false, _) => "cast(null as int)".to_owned(),
+        (true, true) => "destination_port".to_owned(),
+        (true, false) => "source_port".to_owned(),
+    });
+    let identifier = of_sort(&|key, _| {
         let columns: Vec<&str> = key.identifier.iter().copied().chain(["''"]).collect();
         format!("coalesce({})", columns.join(", "))
     });
     format!(
         "with seen as (\
-           select feed, kind, cast(time_source as date) as day, time_source, in_scope, {asset} as asset, {port} as port, {identifier} as identifier \
-           from (select *, {own_asset} as {OWN_ASSET} from events \
-                 where feed in ({feeds}) and time_source >= '{from}' and time_source < '{to}') as events), \
-         wanted as (select seen.* from seen left semi join touched on seen.feed = touched.feed and seen.day = touched.day where asset is not null) \
-         select sighting_key(kind, asset, cast(port as varchar), identifier) as key, feed, kind, asset, port, identifier, day, \
-           min(time_source) as first, max(time_source) as last, count(*) as count, bool_or(in_scope) as in_scope \
-         from wanted group by feed, kind, asset, port, identifier, day order by day, feed, key",
-        own_asset = own_asset(),
-        feeds = feeds.join(", "),
-        from = time::iso(Micros::from(first) * time::DAY),
-        to = time::iso(Micros::from(last + 1) * time::DAY),
+           select feed, kind, cast(time_source as date) as day, time_source, in_scope, cast({asset} as varchar) as asset, \
+             cast({port} as int) as port, cast({identifier} as varchar) as identifier \
+           from events where {within}), \
+         wanted as (select seen.* from seen left semi join touched on seen.feed = touched.feed and seen.day = touched.day where asset is not null), \
+         counted as (select feed, kind, asset, port, identifier, day, min(time_source) as first, max(time_source) as last, count(*) as count, \
+             bool_or(in_scope) as in_scope from wanted group by feed, kind, asset, port, identifier, day) \
+         select sighting_key(kind, asset, cast(port as varchar), identifier) as key, * from counted",
     )
 }
 
-const OWN_ASSET: &str = "own_asset";
-
-/// The port on the side of the asset.
-const PORT: &str = "case when asset like 'destination.%' then destination_port else source_port end";
-
-/// The value of the field that the event names as its asset.
-fn own_asset() -> String {
-    let sides = |name: &str| name.starts_with("source.") || name.starts_with("destination.");
-    let types = [Type::Ip, Type::Network, Type::Fqdn, Type::Url, Type::Asn, Type::Text];
-    let fields = FIELDS.iter().filter(|field| sides(field.name) && types.contains(&field.kind));
-    let cases: String = fields.map(|field| format!(" when '{}' then cast({} as varchar)", field.name, field.column)).collect();
-    format!("case asset{cases} end")
+/// The column of the field that an event names as its asset.
+fn column_of(asset: &str) -> Option<&'static str> {
+    FIELDS.iter().find(|field| field.name == asset).map(|field| field.column)
 }
 
-/// Writes rows that come by day into a file for each month.
+/// Writes rows of several months into a file for each.
 struct MonthWriter {
-    table: Arc<crate::table::Table>,
-    month: Option<String>,
-    file: Option<FileWriter>,
-    done: Vec<NewFile>,
+    table: Arc<Table>,
+    files: BTreeMap<String, FileWriter>,
 }
 
 impl MonthWriter {
-    fn new(store: &Store) -> MonthWriter {
-        MonthWriter { table: store.sightings.clone(), month: None, file: None, done: Vec::new() }
-    }
-
     async fn write(mut self, batch: RecordBatch) -> Result<MonthWriter> {
         let work = move || {
             let batch = plain(&batch, &SIGHTINGS.file_schema())?;
             let days = batch.column_by_name("day").and_then(|days| days.as_primitive_opt::<Date32Type>()).ok_or_else(|| anyhow!("sightings without days"))?;
-            let mut start = 0;
-            for run in days.values().chunk_by(|one, next| time::month_name(*one) == time::month_name(*next)) {
-                self.write_month(&time::month_name(run[0]), &batch.slice(start, run.len()))?;
-                start += run.len();
+            let mut months: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for (row, day) in days.values().iter().enumerate() {
+                months.entry(time::month_name(*day)).or_default().push(row as u32);
+            }
+            for (month, rows) in months {
+                let part = if rows.len() == batch.num_rows() { batch.clone() } else { compute::take_record_batch(&batch, &UInt32Array::from(rows))? };
+                self.write_month(month, &part)?;
             }
             Ok(self)
         };
         tokio::task::spawn_blocking(work).await.context("the thread that writes sightings has died")?
     }
 
-    fn write_month(&mut self, month: &str, batch: &RecordBatch) -> Result<()> {
-        if self.month.as_deref() != Some(month) {
-            self.end_file()?;
-            self.month = Some(month.to_owned());
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(FileWriter::create(&SIGHTINGS, &self.table.place, batch.schema(), Some(month))?),
+    fn write_month(&mut self, month: String, batch: &RecordBatch) -> Result<()> {
+        let file = match self.files.entry(month) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => {
+                let file = FileWriter::create(&SIGHTINGS, &self.table.place, batch.schema(), Some(place.key()))?;
+                place.insert(file)
+            }
         };
         file.write(batch)
     }
 
-    fn end_file(&mut self) -> Result<()> {
-        self.done.extend(self.file.take().map(FileWriter::finish).transpose()?);
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Vec<NewFile>> {
-        let work = move || {
-            self.end_file()?;
-            Ok(self.done)
-        };
+    async fn finish(self) -> Result<Vec<NewFile>> {
+        let work = move || self.files.into_values().map(FileWriter::finish).collect();
         tokio::task::spawn_blocking(work).await.context("the thread that writes sightings has died")?
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use event::time::{self, Micros};
 
 use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Prepared, Room};
@@ -13,7 +14,7 @@ use crate::days::Days;
 use crate::deliveries::DELIVERIES;
 use crate::erase::{ERASURES, Erased};
 use crate::place::Place;
-use crate::query::NameFunctions;
+use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
 use crate::sightings::SIGHTINGS;
 use crate::table::Table;
@@ -65,6 +66,7 @@ pub struct Store {
     pub(crate) erasures: Arc<Table>,
     pub(crate) erased: Mutex<Option<(u64, Arc<Erased>)>>,
     memory: Arc<Memory>,
+    pub(crate) footers: Arc<FileMetadataCache>,
 }
 
 impl Store {
@@ -86,6 +88,7 @@ impl Store {
             sightings: table(&SIGHTINGS),
             erasures: table(&ERASURES),
             erased: Mutex::new(None),
+            footers: footers(settings.memory_limit / 16)?,
             memory,
             place,
             settings,

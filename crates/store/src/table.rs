@@ -269,6 +269,7 @@ impl Table {
     pub(crate) async fn commit(&self, base: &Arc<Version>, change: Change) -> Result<Option<Arc<Version>>> {
         let number = base.number.map(|number| number + 1).ok_or_else(|| anyhow!("the store is open for reading only"))?;
         let actions = self.actions(base, &change);
+        self.place.sync(change.add.iter().map(|file| file.path.clone()).collect()).await?;
         if !self.put_entry(number, &actions).await? {
             return Ok(None);
         }

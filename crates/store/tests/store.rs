@@ -563,12 +563,11 @@ async fn merging_files_changes_their_number_and_nothing_else() {
     let merged = store.compact(Compaction::AS_IT_GOES, now()).await.expect("files are merged");
     assert_eq!((merged.files_before, merged.files_after, merged.rows), (42, 1, before.len() as u64));
     assert!(!store.needs_compaction(Compaction::AS_IT_GOES).await.expect("files are counted"));
-    assert_eq!(ask(&store, all).await, before);
-    assert_eq!(ask(&open(&folder).await, all).await, before);
+    assert!(ask(&store, all).await == before);
+    assert!(ask(&open(&folder).await, all).await == before);
     // Within a file rows are sorted, and what it holds is still known.
-    let in_order = ask(&store, "select feed, time_source, source_ip, source_port, hex(id) from events").await;
-    let keys = |lines: &[String]| lines.iter().map(|line| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
-    assert_eq!(keys(&in_order), keys(&before));
+    let in_order = ask(&store, "select feed, time_source from events").await;
+    assert_eq!(in_order.iter().zip(&in_order[1..]).find(|(one, next)| one > next), None);
     assert_eq!(append(&store, FEED, vec![vec![many(FEED, "2023-02-18 00:00:00", 0, 5_000)]]).await.events(), 5_000 - 4_000);
     // The old files go once nobody can still be reading them.
     let days_later = time::Micros::from(time::DAY) * 3;
@@ -576,7 +575,7 @@ async fn merging_files_changes_their_number_and_nothing_else() {
     assert_eq!(store.vacuum(Duration::from_secs(86_400), now()).await.expect("nothing is old").files, 0);
     let gone = store.vacuum(Duration::from_secs(86_400), clock + days_later).await.expect("old files are deleted");
     assert_eq!((gone.files, files(&folder, "events/month=2023-02")), (42, 1));
-    assert_eq!(ask(&store, all).await, before);
+    assert!(ask(&store, all).await == before);
 }
 
 /// The file system's own time, which no argument can set.

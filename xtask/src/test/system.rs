@@ -31,7 +31,6 @@ pub(super) fn prepare() -> anyhow::Result<()> {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
-    eprintln!("Installing for the tests: {}", packages.join(" "));
     install(&packages)?;
     match self::missing().as_slice() {
         [] => Ok(()),
@@ -55,6 +54,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     } else {
         bail!("{by_hand}");
     };
+    eprintln!("Installing for the tests: {}", packages.join(" "));
     // A bare machine has no lists yet. Old lists may do where new ones cannot be had, so this may fail.
     if apt(before, &["update", "--quiet"]).is_err() {
         eprintln!("The lists of packages could not be renewed; trying with those that are there.");

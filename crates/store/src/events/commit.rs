@@ -122,6 +122,7 @@ async fn among_themselves(mut prepared: Vec<Prepared>) -> Result<Vec<Prepared>> 
             .iter()
             .filter(|append| append.feed == feed)
             .flat_map(|append| append.files.iter().map(|file| Arc::new(file.live.clone())))
+            .filter(|file| may_share(file, &prepared[place]))
             .collect();
         if !earlier.is_empty() {
             let append = prepared.remove(place);

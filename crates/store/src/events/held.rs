@@ -23,7 +23,6 @@ pub(crate) struct Held {
     place: Place,
     /// Files that may hold the feed.
     files: Vec<Arc<LiveFile>>,
-    opened: BTreeMap<String, IdFile>,
     /// Row groups whose ids are in the filter.
     read: BTreeMap<String, BTreeSet<usize>>,
     /// Days whose ids are in the filter.
@@ -41,7 +40,6 @@ impl Held {
             feed: feed.to_owned(),
             place: place.clone(),
             files,
-            opened: BTreeMap::new(),
             read: BTreeMap::new(),
             days: Days::new(),
             exact: Some(IdSet::default()),
@@ -63,13 +61,10 @@ impl Held {
         let lacking: Days = days.difference(&self.days).copied().collect();
         let wanted = Wanted { feed: &self.feed, days: &lacking };
         for live in self.files.iter().filter(|file| file.may_hold_days(&lacking)) {
-            let file = match self.opened.get(&live.path) {
-                Some(file) => file.clone(),
-                None => IdFile::open(&self.place, live)?,
-            };
+            // Footers are not kept: those of a thousand files would take more memory than all ids.
+            let file = IdFile::open(&self.place, live)?;
             let read = self.read.entry(live.path.clone()).or_default();
             let row_groups: Vec<usize> = file.row_groups(&wanted).into_iter().filter(|group| read.insert(*group)).collect();
-            self.opened.insert(live.path.clone(), file.clone());
             if row_groups.is_empty() {
                 continue;
             }
@@ -98,11 +93,11 @@ impl Held {
         if self.exact.is_some() {
             return Ok(());
         }
-        for (path, row_groups) in &self.read {
-            if let Some(file) = self.opened.get(path)
+        for live in &self.files {
+            if let Some(row_groups) = self.read.get(&live.path)
                 && !row_groups.is_empty()
             {
-                file.ids(&self.feed, row_groups.iter().copied().collect(), &mut found)?;
+                IdFile::open(&self.place, live)?.ids(&self.feed, row_groups.iter().copied().collect(), &mut found)?;
             }
         }
         Ok(())

@@ -29,7 +29,7 @@ impl Default for NameFunctions {
     }
 }
 
-pub(crate) fn register(session: &SessionContext, names: &NameFunctions) {
+pub(super) fn register(session: &SessionContext, names: &NameFunctions) {
     session.register_udf(in_network());
     session.register_udf(part_of_name("registrable_domain", names.registrable_domain));
     session.register_udf(part_of_name("public_suffix", names.public_suffix));

@@ -1,21 +1,27 @@
 //! A table's version as the query engine scans it: exactly its live files.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Result;
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, StringArray, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result as EngineResult;
+use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use event::time::{self, Micros};
 use url::Position;
@@ -60,53 +66,106 @@ impl LiveTable {
         if self.definition.by_month {
             partitioned = partitioned.with_partition_values(vec![ScalarValue::Utf8(file.month.clone())]);
         }
-        partitioned.with_statistics(Arc::new(self.statistics_of(file)))
+        partitioned
     }
 
-    fn statistics_of(&self, file: &LiveFile) -> Statistics {
-        let mut statistics = Statistics::new_unknown(self.schema.file_schema());
-        if file.rows > 0 {
-            statistics.num_rows = Precision::Exact(file.rows as usize);
-        }
-        statistics.total_byte_size = Precision::Inexact(file.size as usize);
-        for (field, column) in self.schema.file_schema().fields().iter().zip(&mut statistics.column_statistics) {
-            if Some(field.name().as_str()) == self.definition.feed
-                && let Some((first, last)) = &file.feed
-            {
-                *column = bounded(ScalarValue::Utf8View(Some(first.clone())), ScalarValue::Utf8View(Some(last.clone())));
-            } else if field.name() == self.definition.time
-                && let Some((first, last)) = file.time
-            {
-                *column = bounded(time_scalar(field.data_type(), first), time_scalar(field.data_type(), last));
-            }
-        }
-        statistics
-    }
-
-    fn plan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, limit: Option<usize>) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let files: Vec<PartitionedFile> = self.files.iter().map(|file| self.partitioned(file)).collect();
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-        let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(state.table_options().parquet.clone());
-        let mut source = source;
+    fn plan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let files = self.pruned(state, filters)?;
+        let statistics = self.statistics_of(&files);
+        let groups = FileGroup::new(files.iter().map(|file| self.partitioned(file)).collect()).split_files(state.config().target_partitions());
         let options = &state.config_options().execution.parquet;
-        source = source.with_pushdown_filters(options.pushdown_filters).with_reorder_filters(options.reorder_filters);
-        let url = storage_url(&self.place).map_err(|error| datafusion::error::DataFusionError::External(error.into()))?;
+        let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let source = ParquetSource::new(self.schema.clone())
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(self.place.root().clone(), footers)))
+            .with_pushdown_filters(options.pushdown_filters)
+            .with_reorder_filters(options.reorder_filters);
+        let url = storage_url(&self.place).map_err(|error| DataFusionError::External(error.into()))?;
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups)
-            .with_statistics(self.statistics_of_all())
+            .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    fn statistics_of_all(&self) -> Statistics {
+    /// The files that may hold rows for these filters, by what the log says of them. The engine could do the
+    /// same, but wants statistics of all hundred columns of each of a thousand files for it.
+    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> EngineResult<Vec<Arc<LiveFile>>> {
+        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(self.files.clone()) };
+        let schema = self.schema.table_schema();
+        let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema.clone())?)?;
+        let Ok(predicate) = PruningPredicateBuilder::new().with_file_schema(schema.clone()).try_build(filter) else { return Ok(self.files.clone()) };
+        let keep = predicate.prune(&Bounds { definition: self.definition, files: &self.files })?;
+        Ok(self.files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect())
+    }
+
+    fn statistics_of(&self, files: &[Arc<LiveFile>]) -> Statistics {
         let mut statistics = Statistics::new_unknown(self.schema.table_schema());
-        if self.files.iter().all(|file| file.rows > 0) {
-            statistics.num_rows = Precision::Exact(self.files.iter().map(|file| file.rows as usize).sum());
+        if files.iter().all(|file| file.rows > 0) {
+            statistics.num_rows = Precision::Exact(files.iter().map(|file| file.rows as usize).sum());
         }
-        statistics.total_byte_size = Precision::Inexact(self.files.iter().map(|file| file.size as usize).sum());
+        statistics.total_byte_size = Precision::Inexact(files.iter().map(|file| file.size as usize).sum());
         statistics
+    }
+}
+
+/// What the log says of files, column by column.
+struct Bounds<'a> {
+    definition: &'static Definition,
+    files: &'a [Arc<LiveFile>],
+}
+
+impl Bounds<'_> {
+    /// The lesser or greater bound of a column in every file.
+    fn of(&self, column: &str, text: impl Fn(&(String, String)) -> String, time: impl Fn((Micros, Micros)) -> Micros) -> Option<ArrayRef> {
+        if column == MONTH {
+            return Some(Arc::new(self.files.iter().map(|file| file.month.clone()).collect::<StringArray>()));
+        }
+        if Some(column) == self.definition.feed {
+            return Some(Arc::new(self.files.iter().map(|file| file.feed.as_ref().map(&text)).collect::<StringViewArray>()));
+        }
+        if column != self.definition.time {
+            return None;
+        }
+        let times = self.files.iter().map(|file| file.time.map(&time));
+        match (self.definition.schema)().field_with_name(column).ok()?.data_type() {
+            DataType::Date32 => Some(Arc::new(times.map(|time| time.map(time::day)).collect::<Date32Array>())),
+            _ => Some(Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
+        }
+    }
+}
+
+impl PruningStatistics for Bounds<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of(&column.name, |(first, _)| first.clone(), |(first, _)| first)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of(&column.name, |(_, last)| last.clone(), |(_, last)| last)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.files.len()
+    }
+
+    fn null_counts(&self, _column: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
     }
 }
 
@@ -124,7 +183,7 @@ impl TableProvider for LiveTable {
         &'life0 self,
         state: &'life1 dyn Session,
         projection: Option<&'life2 Vec<usize>>,
-        _filters: &'life3 [Expr],
+        filters: &'life3 [Expr],
         limit: Option<usize>,
     ) -> Pin<Box<dyn Future<Output = EngineResult<Arc<dyn ExecutionPlan>>> + Send + 'future>>
     where
@@ -134,8 +193,12 @@ impl TableProvider for LiveTable {
         'life3: 'future,
         Self: 'future,
     {
-        // Filters find their way into the scan by themselves: the optimizer of physical plans pushes them.
-        Box::pin(std::future::ready(self.plan(state, projection, limit)))
+        Box::pin(std::future::ready(self.plan(state, projection, filters, limit)))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        // Here they only choose files; the optimizer of physical plans takes them on into the scan.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 }
 
@@ -156,16 +219,4 @@ fn view_schema(schema: &Schema) -> SchemaRef {
         Field::new(field.name(), kind, field.is_nullable())
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn bounded(first: ScalarValue, last: ScalarValue) -> ColumnStatistics {
-    // Times are rounded outwards in the log: good for pruning, not for answering min and max.
-    ColumnStatistics { min_value: Precision::Inexact(first), max_value: Precision::Inexact(last), ..ColumnStatistics::new_unknown() }
-}
-
-fn time_scalar(kind: &DataType, time: Micros) -> ScalarValue {
-    match kind {
-        DataType::Date32 => ScalarValue::Date32(Some(time::day(time))),
-        _ => ScalarValue::TimestampMicrosecond(Some(time), Some("UTC".into())),
-    }
 }

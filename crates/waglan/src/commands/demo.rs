@@ -1,15 +1,107 @@
-//! `waglan demo`: a made-up country's quarter, read and shown.
+//! `waglan demo`: a made-up country's quarter of deliveries, read as if they had come, and shown.
+
+mod summary;
+
+use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use desk::{Access, Desk, HandedIn, Input, Summary, TableKind};
+use event::time;
+use testkit::{Quarter, country, quarter};
 
-use crate::{Ended, Place};
+use super::ingest::bar;
+use super::operator;
+use crate::{Ended, Place, clock, output};
 
+/// Read a made-up country's quarter of feeds, and show what comes of it.
+///
+/// Needs no network. The data is made up, the same on every machine, with the mess of real reports; one feed is
+/// real (TweetFeed, CC0). Run twice, it changes nothing.
 #[derive(Debug, Args)]
-pub(crate) struct Demo {}
+pub(crate) struct Demo {
+    /// Do not open the web afterwards
+    #[arg(long)]
+    no_serve: bool,
+}
 
 impl Demo {
-    pub(crate) async fn run(&self, _place: &Place) -> Result<Ended> {
+    pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
+        let location = location(place)?;
+        let started = start();
+        let quarter = Quarter::first_of_2024();
+        install_tables(place, &location, &quarter).await?;
+        let desk = place.desk_at(location.clone(), Access::Write).await?;
+        let deliveries: Vec<HandedIn> = quarter::deliveries(&quarter).map(handed_in).collect();
+        output::say(&format!("{}: {} deliveries of a quarter, into {location}", country::NAME, deliveries.len()));
+        let progress = bar(deliveries.len() as u64);
+        let mut taken = Taken::default();
+        let mut each = |summary: Summary| {
+            progress.inc(1);
+            taken.add(&summary);
+        };
+        desk.ingest(&operator(), deliveries, clock::now(), &mut each).await?;
+        progress.finish_and_clear();
+        taken.seconds = started.elapsed().as_secs_f64();
+        output::print(&summary::write(&desk, &taken, &location).await?)?;
         Ok(Ended::Done)
     }
+}
+
+/// What this run took in.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) deliveries: u64,
+    pub(crate) known: u64,
+    pub(crate) rows: u64,
+    pub(crate) seconds: f64,
+}
+
+impl Taken {
+    fn add(&mut self, summary: &Summary) {
+        if summary.known {
+            self.known += 1;
+        } else {
+            self.deliveries += 1;
+            self.rows += summary.delivery.rows;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long the demo took is said at its end")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+/// A folder of its own, so that nobody's data is mixed with what is made up.
+fn location(place: &Place) -> Result<String> {
+    if place.data.is_some() {
+        return place.location();
+    }
+    Ok(PathBuf::from(place.location()?).with_file_name("waglan-demo").display().to_string())
+}
+
+fn handed_in(delivery: quarter::Delivery) -> HandedIn {
+    HandedIn { feed: delivery.feed.to_owned(), at: delivery.arrived_at, origin: delivery.file_name, input: Input::Bytes(delivery.bytes) }
+}
+
+/// The country's own tables, of both dates.
+async fn install_tables(place: &Place, location: &str, quarter: &Quarter) -> Result<()> {
+    let desk = place.desk_at(location.to_owned(), Access::Write).await?;
+    for day in country::TABLE_DAYS {
+        let day = time::day(time::parse(day).expect("the country's dates are dates"));
+        let tables = quarter.country.tables(day);
+        install(&desk, TableKind::Addresses, "places", day, &tables.places)?;
+        install(&desk, TableKind::Addresses, "systems", day, &tables.systems)?;
+        install(&desk, TableKind::Networks, "listed", day, tables.networks.as_bytes())?;
+        install(&desk, TableKind::Scope, "country", day, tables.scope.as_bytes())?;
+        install(&desk, TableKind::Aliases, "country", day, tables.aliases.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn install(desk: &Desk, kind: TableKind, name: &str, day: i32, mut bytes: &[u8]) -> Result<()> {
+    desk.install_table(&operator(), kind, name, day, &mut bytes, clock::now())?;
+    Ok(())
 }

@@ -1,0 +1,474 @@
+//! A vendor's own description of its reports, made tables of feeds, so that a new kind of report works the day it comes.
+//!
+//! The document is one JSON object with an entry for each report type:
+//!
+//! ```json
+//! "scan_x": {"feed_name": "Open X", "file_name": "scan_x", "url": "https://...",
+//!            "constant_fields": {"classification.type": "vulnerable-system"},
+//!            "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"]],
+//!            "optional_fields": [["extra.", "tag", "validate_to_none"], ["source.url", "url", "convert_url", true]]}
+//! ```
+//!
+//! A row is an IntelMQ field, a column, a function that IntelMQ's parser has for it, and whether that looks at the whole row.
+//! What such a document cannot know is what a report is for us: kind, asset and delivers are guessed carefully, and a person
+//! should look at them. What our own tables say of a report always goes before what the document says.
+
+use std::collections::BTreeSet;
+
+use event::{Kind, taxonomy};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use toml::{Table, Value};
+
+use crate::Catalog;
+use crate::catalog::{File, UPDATED};
+
+/// What a document comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// How many report types the document has.
+    pub all: usize,
+    /// Those that no table had.
+    pub new: Vec<String>,
+    /// Those that have columns which their tables do not know, and these columns.
+    pub extended: Vec<(String, Vec<String>)>,
+    /// Those of which no sound table can be made, and why.
+    pub refused: Vec<(String, String)>,
+    /// The file [`UPDATED`] of the provider's folder.
+    pub text: String,
+}
+
+/// What a function does, as converters: where the target is `extra`, and where it is a field, which reads its own type.
+const FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("validate_to_none", "", ""),
+    ("validate_fqdn", "", ""),
+    ("validate_ip", "address", "address"),
+    ("validate_network", "network", "network"),
+    ("invalidate_zero", "nonzero", ""),
+    ("convert_int", "any | int", "any"),
+    ("convert_float", "any | float", "any"),
+    ("convert_bool", "any | bool", "any"),
+    ("add_UTC_to_timestamp", "time", ""),
+    ("convert_date", "time", "time"),
+    ("convert_date_utc", "time", "time"),
+    ("extract_cve_from_tag", "cve", "cve"),
+    ("force_base64", "any | base64", "any | base64"),
+    ("category_or_detail", "any | or detail", "any | or detail"),
+];
+
+/// Functions that know one word: what it becomes, and what all else is.
+const LOOKUPS: &[(&str, &str, &str, &str)] = &[
+    ("scan_exchange_taxonomy", "exchange;webshell", "intrusions", "vulnerable"),
+    ("scan_exchange_type", "exchange;webshell", "system-compromise", "infected-system"),
+    ("scan_exchange_identifier", "exchange;webshell", "exchange-server-webshell", "vulnerable-exchange-server"),
+];
+
+/// A path and a host, each in a column of its own.
+const URL_FUNCTION: &str = "convert_http_host_and_url";
+/// The columns in which that function looks for the host, the first of which counts.
+const HOST_COLUMNS: [&str; 2] = ["cc_dns", "http_host"];
+
+/// What the functions take for nothing.
+const ABSENT: [&str; 2] = ["0", "unknown"];
+
+/// Where a report's place may stand, the best first.
+const ASSETS: [&str; 5] = ["source.ip", "source.url", "source.fqdn", "source.network", "source.account"];
+
+/// The tables of those report types that the files of a provider do not know, or do not know all columns of.
+///
+/// `files` are those of all feeds; an [`UPDATED`] file among them is passed over, since this one takes its place.
+pub fn read(document: &[u8], provider: &str, files: &[File]) -> Result<Update, String> {
+    let reports = reports(document)?;
+    let known = Known::read(provider, files)?;
+    known.require_acquaintance(&reports)?;
+    let (mut drafts, mut refused) = (Vec::new(), Vec::new());
+    let mut file_names = BTreeSet::new();
+    for (name, report) in &reports {
+        match known.draft(name, report, &mut file_names) {
+            Ok(Some(draft)) => drafts.push(draft),
+            Ok(None) => {}
+            Err(why) => refused.push((name.clone(), why)),
+        }
+    }
+    let drafts = known.sound(drafts, &mut refused);
+    let (new, extended): (Vec<&Draft>, Vec<&Draft>) = drafts.iter().partition(|draft| draft.is_new);
+    Ok(Update {
+        all: reports.len(),
+        new: new.iter().map(|draft| draft.name.clone()).collect(),
+        extended: extended.iter().map(|draft| (draft.name.clone(), draft.columns.clone())).collect(),
+        refused,
+        text: text(&drafts),
+    })
+}
+
+/// The document's entries but those about itself, which begin with `_`.
+fn reports(document: &[u8]) -> Result<Vec<(String, Json)>, String> {
+    let document: Json = serde_json::from_slice(document).map_err(|wrong| format!("the document is not JSON: {wrong}"))?;
+    let Json::Object(entries) = document else { return Err("the document is not a JSON object of report types".into()) };
+    let reports: Vec<_> = entries.into_iter().filter(|(name, _)| !name.starts_with('_')).collect();
+    if reports.is_empty() {
+        return Err("the document has no report type".into());
+    }
+    Ok(reports)
+}
+
+/// What is known without the document.
+struct Known {
+    provider: String,
+    /// The provider's files but the updated one.
+    files: Vec<File>,
+    /// What all of its feeds share.
+    shared: Table,
+    catalog: Catalog,
+}
+
+/// The table of one report type, or what it adds to a known one.
+struct Draft {
+    name: String,
+    is_new: bool,
+    /// Those that are not known yet.
+    columns: Vec<String>,
+    table: Table,
+}
+
+impl Known {
+    fn read(provider: &str, files: &[File]) -> Result<Known, String> {
+        let of_provider = |file: &&File| file.path.split_once('/').is_some_and(|(folder, name)| folder == provider && name != format!("{UPDATED}.toml"));
+        let files: Vec<File> = files.iter().filter(of_provider).cloned().collect();
+        let shared = files.iter().find(|file| file.path.ends_with("/provider.toml"));
+        let shared = shared.ok_or_else(|| format!("there is no provider \"{provider}\" with a provider.toml"))?;
+        let shared = shared.text.parse::<Table>().map_err(|wrong| format!("{}: {wrong}", shared.path))?;
+        let catalog = Catalog::read(&files);
+        Ok(Known { provider: provider.to_owned(), files, shared, catalog })
+    }
+
+    /// A document that knows none of the provider's reports is another provider's.
+    fn require_acquaintance(&self, reports: &[(String, Json)]) -> Result<(), String> {
+        let mut ours = self.catalog.feeds().map(|feed| feed.file_name.as_str()).peekable();
+        let theirs: BTreeSet<&str> = reports.iter().filter_map(|(_, report)| report.get("file_name")?.as_str()).collect();
+        if ours.peek().is_none() || ours.any(|name| theirs.contains(name)) {
+            return Ok(());
+        }
+        Err(format!("the document knows none of the reports of \"{}\": is it that provider's?", self.provider))
+    }
+
+    /// Nothing where our tables know it all.
+    fn draft(&self, name: &str, report: &Json, file_names: &mut BTreeSet<String>) -> Result<Option<Draft>, String> {
+        let report = Report::parse(name, report)?;
+        if !file_names.insert(report.file_name.clone()) {
+            return Err(format!("another report type has the file name \"{}\" too", report.file_name));
+        }
+        let known = self.catalog.feeds().find(|feed| feed.file_name == report.file_name);
+        let columns = report.columns();
+        match known {
+            Some(feed) => {
+                let name = feed.id.rsplit('/').next().unwrap_or_default().to_owned();
+                let columns: Vec<String> = columns.into_iter().filter(|column| !feed.columns.contains(column)).collect();
+                let is_known = feed.columns.is_empty() || columns.is_empty();
+                if is_known { Ok(None) } else { Ok(Some(Draft { table: report.additions(&columns)?, name, is_new: false, columns })) }
+            }
+            None if self.catalog.feed(&format!("{}/{name}", self.provider)).is_some() => {
+                Err(format!("we know it, but by another file name than \"{}\": see whether it is the same, and mend `file_name`", report.file_name))
+            }
+            None => Ok(Some(Draft { table: report.table(&self.shared)?, name: name.to_owned(), is_new: true, columns })),
+        }
+    }
+
+    /// Those drafts of which feeds can be made, found by making them.
+    fn sound(&self, drafts: Vec<Draft>, refused: &mut Vec<(String, String)>) -> Vec<Draft> {
+        let updated = File { path: format!("{}/{UPDATED}.toml", self.provider), text: text(&drafts) };
+        let catalog = Catalog::read(&[self.files.as_slice(), &[updated]].concat());
+        let (sound, broken): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|draft| {
+            let feed = catalog.feed(&format!("{}/{}", self.provider, draft.name));
+            feed.is_some_and(|feed| draft.columns.iter().all(|column| feed.columns.contains(column)))
+        });
+        refused.extend(broken.into_iter().map(|draft| {
+            let end = format!("/{}", draft.name);
+            let why = catalog.broken.iter().find(|(of, _)| of.ends_with(&end) || of.ends_with(&format!("{UPDATED}.toml")));
+            (draft.name, why.map_or_else(|| "no table can be made of it".to_owned(), |(_, why)| why.clone()))
+        }));
+        sound
+    }
+}
+
+/// A report type as the document has it.
+#[derive(Deserialize)]
+struct Report {
+    #[serde(skip)]
+    name: String,
+    feed_name: String,
+    file_name: String,
+    url: Option<String>,
+    #[serde(default)]
+    constant_fields: serde_json::Map<String, Json>,
+    #[serde(default)]
+    required_fields: Vec<Mapping>,
+    #[serde(default)]
+    optional_fields: Vec<Mapping>,
+}
+
+/// "This column, by this function, is that."
+#[derive(Deserialize)]
+#[serde(try_from = "Vec<Json>")]
+struct Mapping {
+    /// None where the column is not wanted.
+    target: Option<String>,
+    column: String,
+    function: Option<String>,
+}
+
+impl TryFrom<Vec<Json>> for Mapping {
+    type Error = String;
+
+    fn try_from(row: Vec<Json>) -> Result<Mapping, String> {
+        let (target, column, function) = match row.as_slice() {
+            [target, Json::String(column)] => (target, column, None),
+            [target, Json::String(column), Json::String(function)] => (target, column, Some(function)),
+            [target, Json::String(column), Json::String(function), Json::Bool(_)] => (target, column, Some(function)),
+            _ => return Err(format!("{} is no mapping of a column", Json::Array(row))),
+        };
+        let target = match target {
+            Json::String(target) => Some(target.clone()),
+            Json::Bool(false) => None,
+            _ => return Err(format!("{target} is no field")),
+        };
+        Ok(Mapping { target, column: column.clone(), function: function.cloned() })
+    }
+}
+
+/// What becomes of some columns.
+#[derive(Default)]
+struct Rules {
+    /// By column, in the document's order.
+    rows: Vec<(String, Vec<String>)>,
+    maps: Table,
+    /// What a lookup's target is where its word does not stand.
+    otherwise: Vec<(String, String)>,
+}
+
+impl Report {
+    fn parse(name: &str, report: &Json) -> Result<Report, String> {
+        let report = Report { name: name.to_owned(), ..Report::deserialize(report).map_err(|wrong| wrong.to_string())? };
+        let targets = report.mappings().filter_map(|mapping| mapping.target.as_deref());
+        let mut words = report.mappings().map(|mapping| mapping.column.as_str()).chain(targets).chain([name, &report.file_name]);
+        // These become parts of paths, of rules and of what stands on a terminal.
+        match words.find(|word| !is_word(word)) {
+            Some(word) => Err(format!("{word:?} is no name: letters, digits, _ - and dots")),
+            None if report.feed_name.contains(char::is_control) => Err(format!("{:?} is no name for people", report.feed_name)),
+            None => Ok(report),
+        }
+    }
+
+    /// The required ones come first, as they do in a report.
+    fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.required_fields.iter().chain(&self.optional_fields)
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for mapping in self.mappings().filter(|mapping| !columns.contains(&mapping.column)).collect::<Vec<_>>() {
+            if !columns.contains(&mapping.column) {
+                columns.push(mapping.column.clone());
+            }
+        }
+        columns
+    }
+
+    fn rules(&self) -> Result<Rules, String> {
+        let mut rules = Rules::default();
+        for mapping in self.mappings() {
+            let rule = self.rule(mapping, &mut rules).map_err(|wrong| format!("column \"{}\": {wrong}", mapping.column))?;
+            match rules.rows.iter_mut().find(|(column, _)| *column == mapping.column) {
+                Some((_, of_column)) if of_column.contains(&rule) => {}
+                Some((_, of_column)) => of_column.push(rule),
+                None => rules.rows.push((mapping.column.clone(), vec![rule])),
+            }
+        }
+        Ok(rules)
+    }
+
+    fn rule(&self, mapping: &Mapping, rules: &mut Rules) -> Result<String, String> {
+        let Some(target) = &mapping.target else { return Ok("-".into()) };
+        let own = format!("extra.{}", mapping.column);
+        let is_extra = target.starts_with("extra.");
+        let converters = self.converters(mapping.function.as_deref(), target, is_extra, rules)?;
+        let target = if target == "extra." || *target == own { "extra" } else { target };
+        Ok(if converters.is_empty() { target.to_owned() } else { format!("{target} | {converters}") })
+    }
+
+    fn converters(&self, function: Option<&str>, target: &str, is_extra: bool, rules: &mut Rules) -> Result<String, String> {
+        let Some(function) = function else { return Ok("any".into()) };
+        if function == URL_FUNCTION {
+            let host = HOST_COLUMNS.iter().find(|host| self.mappings().any(|mapping| mapping.column == **host));
+            return Ok(host.map_or_else(|| "any".to_owned(), |host| format!("any | request {host} application")));
+        }
+        if let Some((_, word, value, otherwise)) = LOOKUPS.iter().find(|(name, ..)| *name == function) {
+            rules.maps.insert(function.to_owned(), Value::Table(Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))])));
+            rules.otherwise.push((target.to_owned(), (*otherwise).to_owned()));
+            return Ok(format!("map {function}"));
+        }
+        let known = FUNCTIONS.iter().find(|(name, ..)| *name == function);
+        let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function \"{function}\" is not known here"))?;
+        Ok((*if is_extra { in_extra } else { in_field }).to_owned())
+    }
+
+    /// What a known feed's table lacks: these columns. Their rules all stand here, whatever the provider's are.
+    fn additions(&self, columns: &[String]) -> Result<Table, String> {
+        let rules = self.rules()?;
+        let of_columns = rules.rows.iter().filter(|(column, _)| columns.contains(column));
+        let rows: Table = of_columns.map(|(column, rules)| (column.clone(), rule_value(rules))).collect();
+        let used = |map: &str| rows.values().any(|rule| rule.to_string().contains(&format!("map {map}")));
+        let maps: Table = rules.maps.iter().filter(|(map, _)| used(map)).map(|(map, entries)| (map.clone(), entries.clone())).collect();
+        let mut table = Table::from_iter([("columns".to_owned(), Value::String(wrapped(columns)))]);
+        put_section(&mut table, "rows", rows);
+        put_section(&mut table, "map", maps);
+        Ok(table)
+    }
+
+    /// The table of a report type that we do not know, without what the provider's table says already.
+    fn table(&self, shared: &Table) -> Result<Table, String> {
+        let rules = self.rules()?;
+        let constants = self.constants(&rules)?;
+        let constant = |name: &str| constants.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let means = constant("classification.type").ok_or("it does not say what it means: there is no classification.type")?;
+        let means = taxonomy::classification(means).ok_or_else(|| format!("\"{means}\" is no classification type"))?;
+        let targets: Vec<&str> = self.mappings().filter_map(|mapping| mapping.target.as_deref()).collect();
+        let asset: Vec<&str> = ASSETS.into_iter().filter(|field| targets.contains(field)).collect();
+        let [first_asset, ..] = asset.as_slice() else { return Err("no column says where: there is none for the source".into()) };
+
+        let mut table = Table::new();
+        let mut put = |key: &str, value: &str| drop(table.insert(key.to_owned(), Value::String(value.to_owned())));
+        put("name", &self.feed_name);
+        if self.file_name != self.name {
+            put("file_name", &self.file_name);
+        }
+        if let Some(url) = self.url.as_ref().filter(|url| url.starts_with("https://") && !url.contains(char::is_control)) {
+            put("docs", url);
+        }
+        put("means", means.name);
+        if let Some(identifier) = constant("classification.identifier") {
+            put("identifier", identifier);
+        }
+        put("kind", kind(means.name, targets.contains(&"source.url")).name());
+        put("asset", first_asset);
+        put("columns", &wrapped(&self.columns()));
+        if asset.len() > 1 {
+            table.insert("asset".into(), list(&asset));
+        }
+        let absent = list(&ABSENT);
+        if shared.get("absent") != Some(&absent) {
+            table.insert("absent".into(), absent);
+        }
+        let is_said = |field: &str, value: &str| match field {
+            "classification.type" | "classification.identifier" => true,
+            "classification.taxonomy" => value == means.taxonomy,
+            _ => false,
+        };
+        let always = constants.iter().filter(|(field, value)| !is_said(field, value));
+        put_section(&mut table, "always", always.map(|(field, value)| (field.clone(), Value::String(value.clone()))).collect());
+        let rows = rules.rows.iter().filter(|(column, rules)| !is_default(column, rules, shared));
+        put_section(&mut table, "rows", rows.map(|(column, rules)| (column.clone(), rule_value(rules))).collect());
+        put_section(&mut table, "map", rules.maps);
+        Ok(table)
+    }
+
+    /// The document's, and those of its lookups where it has none.
+    fn constants(&self, rules: &Rules) -> Result<Vec<(String, String)>, String> {
+        let mut constants = Vec::new();
+        for (field, value) in &self.constant_fields {
+            let value = value.as_str().ok_or_else(|| format!("the constant {field} is not text"))?;
+            constants.push((field.clone(), value.to_owned()));
+        }
+        for (field, value) in &rules.otherwise {
+            if constants.iter().all(|(constant, _)| constant != field) {
+                constants.push((field.clone(), value.clone()));
+            }
+        }
+        Ok(constants)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// What such reports mostly are. Where that is not plain it is a listing, which blames nobody.
+fn kind(means: &str, has_url: bool) -> Kind {
+    match means {
+        "infected-system" | "scanner" | "brute-force" => Kind::Bot,
+        "c2-server" => Kind::C2,
+        "ddos-amplifier" => Kind::Resolver,
+        "vulnerable-system" | "potentially-unwanted-accessible" | "weak-crypto" | "information-disclosure" => Kind::Exposed,
+        "phishing" | "malware-distribution" | "system-compromise" if has_url => Kind::Site,
+        _ => Kind::Listing,
+    }
+}
+
+/// Whether the column becomes the same without this rule: by the provider's, or else as what nobody mentions.
+fn is_default(column: &str, rules: &[String], shared: &Table) -> bool {
+    let in_order = |mut rules: Vec<String>| {
+        rules.sort();
+        rules
+    };
+    let spaced = |rule: &str| rule.split('|').map(str::trim).collect::<Vec<_>>().join(" | ");
+    let provided = match shared.get("rows").and_then(|rows| rows.get(column)) {
+        None => vec!["extra".to_owned()],
+        Some(Value::String(rule)) => vec![spaced(rule)],
+        Some(Value::Array(rules)) => rules.iter().filter_map(Value::as_str).map(spaced).collect(),
+        Some(_) => return false,
+    };
+    in_order(provided) == in_order(rules.to_vec())
+}
+
+fn rule_value(rules: &[String]) -> Value {
+    match rules {
+        [rule] => Value::String(rule.clone()),
+        rules => list(rules),
+    }
+}
+
+fn list(words: &[impl AsRef<str>]) -> Value {
+    Value::Array(words.iter().map(|word| Value::String(word.as_ref().to_owned())).collect())
+}
+
+fn put_section(table: &mut Table, key: &str, section: Table) {
+    if !section.is_empty() {
+        table.insert(key.to_owned(), Value::Table(section));
+    }
+}
+
+/// Words on lines that a page has room for.
+fn wrapped(words: &[String]) -> String {
+    const WIDTH: usize = 120;
+    let mut lines = vec![String::new()];
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(word.clone()),
+        }
+    }
+    lines.join("\n")
+}
+
+/// The file, to be read by people as well.
+fn text(drafts: &[Draft]) -> String {
+    let mut text = "\
+# Written by `waglan feed update`, anew each time: report types of the provider's own document that the other tables do not
+# have, and columns that they do not know. To mend a feed, put its mended table into another file of this folder: it wins.
+family = true
+"
+    .to_owned();
+    for draft in drafts {
+        let about = if draft.is_new {
+            "# New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`."
+        } else {
+            "# Known, but for these columns."
+        };
+        let feed = Table::from_iter([(draft.name.clone(), Value::Table(draft.table.clone()))]);
+        let whole = Table::from_iter([("feed".to_owned(), Value::Table(feed))]);
+        let table = toml::to_string_pretty(&whole).expect("a table of text, lists and tables can be written");
+        text += &format!("\n{about}\n{table}");
+    }
+    text
+}
