@@ -167,7 +167,7 @@ impl Rows {
         out.extend_from_slice(b"\",\"");
         self.push_port(number, second, out);
         out.extend_from_slice(&network.place);
-        if detail & 1 != 0 {
+        if detail & 3 == 1 {
             out.extend_from_slice(network.name.as_bytes());
             self.push_address(address, b'-', out);
             out.push(b'.');
@@ -336,7 +336,7 @@ fn agents() -> Vec<String> {
     let old = |system: &str, version: u32| format!("Mozilla/4.0 (compatible; MSIE {}.0; {system})", 5 + version);
     let agent = |number: u32| {
         let system = SYSTEMS[number as usize % SYSTEMS.len()];
-        if number % 2 == 1 { old(system, number / 5) } else { chrome(system, 80 + number / 5) }
+        if number % 4 != 0 { old(system, number / 5) } else { chrome(system, 80 + number / 5) }
     };
     (0..200).map(agent).collect()
 }

@@ -76,7 +76,6 @@ fn leaked(names: Vec<String>) -> Vec<&'static str> {
 #[derive(Default)]
 struct Sum {
     deliveries: u64,
-    kilobytes: f64,
     found: Planted,
 }
 
@@ -105,23 +104,24 @@ fn what_is_found_is_what_was_planted() {
 
 fn add(sum: &mut Sum, delivery: &Delivery, found: &Planted) {
     sum.deliveries += 1;
-    sum.kilobytes += delivery.bytes.len() as f64 / 1000.0;
     sum.found.rows += found.rows;
-    sum.found.rejects += found.rejects;
-    sum.found.repeats += found.repeats;
+    // What a real feed holds is its table's concern.
+    if delivery.planted.is_some() {
+        sum.found.rejects += found.rejects;
+        sum.found.repeats += found.repeats;
+    }
 }
 
 fn table(sums: &BTreeMap<&str, Sum>) -> String {
-    let mut text = String::from("feed                                  deliveries    rows rejects repeats      kB\n");
+    let mut text = String::from("feed                                  deliveries    rows rejects repeats\n");
     let mut total = Sum::default();
     let line = |text: &mut String, name: &str, sum: &Sum| {
         let Planted { rows, rejects, repeats, .. } = sum.found;
-        writeln!(text, "{name:38}{:10} {rows:7} {rejects:7} {repeats:7} {:7.0}", sum.deliveries, sum.kilobytes).expect("a string");
+        writeln!(text, "{name:40}{:8} {rows:7} {rejects:7} {repeats:7}", sum.deliveries).expect("a string");
     };
     for (name, sum) in sums {
         line(&mut text, name, sum);
         total.deliveries += sum.deliveries;
-        total.kilobytes += sum.kilobytes;
         total.found.rows += sum.found.rows;
         total.found.rejects += sum.found.rejects;
         total.found.repeats += sum.found.repeats;
@@ -132,6 +132,27 @@ fn table(sums: &BTreeMap<&str, Sum>) -> String {
 
 /// All that the quarter holds. Whoever changes the country changes this, and sees what became of it.
 const EXPECTED: &str = "
+feed                                  deliveries    rows rejects repeats
+abuse-ch/feodotracker                         91    2714       0       0
+abuse-ch/threatfox                            91    4004       0    1980
+abuse-ch/urlhaus                              91   19110       0   18270
+blocklist-de/ssh                              82   19101       1       0
+cins/army                                    182   15772       2    7840
+dshield/block                                 91    1820       0       0
+openphish/feed                               181   19910       0    8730
+phishtank/online-valid                        91   21706       0       0
+shadowserver/compromised_website              91    2606       0       0
+shadowserver/device_id                        13    2161       0       0
+shadowserver/event6_sinkhole_http             91    3899       0       0
+shadowserver/event_honeypot_brute_force       91   30820       2       0
+shadowserver/event_honeypot_ddos_amp          91    5818       0       0
+shadowserver/event_sinkhole_http              92  121252      10    1654
+shadowserver/scan_dns                         92   17764       0     184
+shadowserver/scan_rdp                         91   11606       0       0
+shadowserver/scan_ssl                         13   13860       0       0
+spamhaus/drop-v4                              91    4272       1       0
+tweetfeed/daily                               72   40948       0       0
+all                                         1728  359143      23   38658
 ";
 
 #[test]

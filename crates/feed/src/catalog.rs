@@ -42,7 +42,7 @@ pub enum Unpicked {
 }
 
 impl Catalog {
-    /// Reads every table. What is wrong with one is kept beside the others.
+    /// Reads every table. What is wrong with one is kept beside the others; of two for the same feed the later file's holds.
     pub fn read(files: &[File]) -> Catalog {
         let mut catalog = Catalog::default();
         let mut providers = BTreeMap::new();
@@ -89,7 +89,11 @@ impl Catalog {
         };
         for (id, feed) in table::read(parsed.provider, provider_table, name, &parsed.table, patterns) {
             match feed {
-                Ok(feed) => self.feeds.entry(id).or_default().push(feed),
+                Ok(feed) => {
+                    let versions = self.feeds.entry(id).or_default();
+                    versions.retain(|known| known.since != feed.since);
+                    versions.push(feed);
+                }
                 Err(wrong) => self.broken.push((format!("{}: {id}", parsed.path), wrong)),
             }
         }
@@ -143,9 +147,14 @@ fn lay_under(tables: &mut Vec<Parsed<'_>>, providers: &BTreeMap<String, toml::Ta
         let Some(toml::Value::Table(feeds)) = update.table.get_mut("feed") else { continue };
         let shared = providers.get(update.provider).cloned().unwrap_or_default();
         feeds.retain(|name, more| {
-            let mut same = tables.iter_mut().filter(|parsed| parsed.provider == update.provider);
-            let holder = same.find(|parsed| table::has_feed(parsed.name, &parsed.table, name));
-            holder.zip(more.as_table()).map(|(holder, more)| table::extend(&mut holder.table, name, &shared, more)).is_none()
+            let mut is_new = true;
+            for holder in tables.iter_mut().filter(|parsed| parsed.provider == update.provider) {
+                if table::has_feed(holder.name, &holder.table, name) {
+                    more.as_table().inspect(|more| table::extend(&mut holder.table, name, &shared, more));
+                    is_new = false;
+                }
+            }
+            is_new
         });
         if !feeds.is_empty() {
             tables.push(update);

@@ -337,7 +337,7 @@ fn check(feed: &Feed) -> Result<(), String> {
         return Err(format!("no rule gives the asset, {}", names(&feed.asset)));
     }
     for (field, value) in &feed.always {
-        reading::check_constant(*field, value).map_err(|wrong| format!("always: {field} = \"{value}\" is {}", wrong.0))?;
+        reading::check_constant(*field, value).map_err(|wrong| format!("always: {field}: {value:?} is {}", wrong.0))?;
     }
     if maps_time && !feed.own_names {
         return Err("time.observation is when we received it: no column may set it".into());

@@ -71,8 +71,9 @@ const HOST_COLUMNS: [&str; 2] = ["cc_dns", "http_host"];
 /// What the functions take for nothing.
 const ABSENT: [&str; 2] = ["0", "unknown"];
 
-/// Where a report's place may stand, the best first.
-const ASSETS: [&str; 5] = ["source.ip", "source.url", "source.fqdn", "source.network", "source.account"];
+/// Where a report's place stands: an address, and with it a network where a row has that instead; else the best of these.
+const ADDRESSES: &[&str] = &["source.ip", "source.network"];
+const OTHER_PLACES: &[&str] = &["source.url", "source.fqdn", "source.network", "source.account"];
 
 /// The tables of those report types that the files of a provider do not know, or do not know all columns of.
 ///
@@ -252,7 +253,9 @@ impl Report {
         let targets = report.mappings().filter_map(|mapping| mapping.target.as_deref());
         let mut words = report.mappings().map(|mapping| mapping.column.as_str()).chain(targets).chain([name, &report.file_name]);
         // These become parts of paths, of rules and of what stands on a terminal.
-        match words.find(|word| !is_word(word)) {
+        let wrong = words.find(|word| !is_word(word)).map(str::to_owned);
+        drop(words);
+        match wrong {
             Some(word) => Err(format!("{word:?} is no name: letters, digits, _ - and dots")),
             None if report.feed_name.contains(char::is_control) => Err(format!("{:?} is no name for people", report.feed_name)),
             None => Ok(report),
@@ -266,7 +269,7 @@ impl Report {
 
     fn columns(&self) -> Vec<String> {
         let mut columns: Vec<String> = Vec::new();
-        for mapping in self.mappings().filter(|mapping| !columns.contains(&mapping.column)).collect::<Vec<_>>() {
+        for mapping in self.mappings() {
             if !columns.contains(&mapping.column) {
                 columns.push(mapping.column.clone());
             }
@@ -308,7 +311,7 @@ impl Report {
             return Ok(format!("map {function}"));
         }
         let known = FUNCTIONS.iter().find(|(name, ..)| *name == function);
-        let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function \"{function}\" is not known here"))?;
+        let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function {function:?} is not known here"))?;
         Ok((*if is_extra { in_extra } else { in_field }).to_owned())
     }
 
@@ -316,7 +319,7 @@ impl Report {
     fn additions(&self, columns: &[String]) -> Result<Table, String> {
         let rules = self.rules()?;
         let of_columns = rules.rows.iter().filter(|(column, _)| columns.contains(column));
-        let rows: Table = of_columns.map(|(column, rules)| (column.clone(), rule_value(rules))).collect();
+        let rows: Table = of_columns.map(|(column, rules)| (column.clone(), one_or_list(rules))).collect();
         let used = |map: &str| rows.values().any(|rule| rule.to_string().contains(&format!("map {map}")));
         let maps: Table = rules.maps.iter().filter(|(map, _)| used(map)).map(|(map, entries)| (map.clone(), entries.clone())).collect();
         let mut table = Table::from_iter([("columns".to_owned(), Value::String(wrapped(columns)))]);
@@ -331,10 +334,9 @@ impl Report {
         let constants = self.constants(&rules)?;
         let constant = |name: &str| constants.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let means = constant("classification.type").ok_or("it does not say what it means: there is no classification.type")?;
-        let means = taxonomy::classification(means).ok_or_else(|| format!("\"{means}\" is no classification type"))?;
+        let means = taxonomy::classification(means).ok_or_else(|| format!("{means:?} is no classification type"))?;
         let targets: Vec<&str> = self.mappings().filter_map(|mapping| mapping.target.as_deref()).collect();
-        let asset: Vec<&str> = ASSETS.into_iter().filter(|field| targets.contains(field)).collect();
-        let [first_asset, ..] = asset.as_slice() else { return Err("no column says where: there is none for the source".into()) };
+        let asset = asset(&targets);
 
         let mut table = Table::new();
         let mut put = |key: &str, value: &str| drop(table.insert(key.to_owned(), Value::String(value.to_owned())));
@@ -350,11 +352,8 @@ impl Report {
             put("identifier", identifier);
         }
         put("kind", kind(means.name, targets.contains(&"source.url")).name());
-        put("asset", first_asset);
         put("columns", &wrapped(&self.columns()));
-        if asset.len() > 1 {
-            table.insert("asset".into(), list(&asset));
-        }
+        table.insert("asset".into(), one_or_list(&asset));
         let absent = list(&ABSENT);
         if shared.get("absent") != Some(&absent) {
             table.insert("absent".into(), absent);
@@ -367,7 +366,7 @@ impl Report {
         let always = constants.iter().filter(|(field, value)| !is_said(field, value));
         put_section(&mut table, "always", always.map(|(field, value)| (field.clone(), Value::String(value.clone()))).collect());
         let rows = rules.rows.iter().filter(|(column, rules)| !is_default(column, rules, shared));
-        put_section(&mut table, "rows", rows.map(|(column, rules)| (column.clone(), rule_value(rules))).collect());
+        put_section(&mut table, "rows", rows.map(|(column, rules)| (column.clone(), one_or_list(rules))).collect());
         put_section(&mut table, "map", rules.maps);
         Ok(table)
     }
@@ -388,8 +387,13 @@ impl Report {
     }
 }
 
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn asset(targets: &[&str]) -> Vec<&'static str> {
+    let found = |places: &[&'static str]| -> Vec<&'static str> { places.iter().copied().filter(|field| targets.contains(field)).collect() };
+    if targets.contains(&"source.ip") { found(ADDRESSES) } else { found(OTHER_PLACES) }
 }
 
 /// What such reports mostly are. Where that is not plain it is a listing, which blames nobody.
@@ -420,10 +424,10 @@ fn is_default(column: &str, rules: &[String], shared: &Table) -> bool {
     in_order(provided) == in_order(rules.to_vec())
 }
 
-fn rule_value(rules: &[String]) -> Value {
-    match rules {
-        [rule] => Value::String(rule.clone()),
-        rules => list(rules),
+fn one_or_list(words: &[impl AsRef<str>]) -> Value {
+    match words {
+        [word] => Value::String(word.as_ref().to_owned()),
+        words => list(words),
     }
 }
 
@@ -463,7 +467,7 @@ family = true
         let about = if draft.is_new {
             "# New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`."
         } else {
-            "# Known, but for these columns."
+            "# Known, but for these columns. A person should look whether one is `secret` or `private`."
         };
         let feed = Table::from_iter([(draft.name.clone(), Value::Table(draft.table.clone()))]);
         let whole = Table::from_iter([("feed".to_owned(), Value::Table(feed))]);

@@ -209,7 +209,8 @@ impl Store {
         if sorts.is_empty() {
             return Ok(Vec::new());
         }
-        let mut stream = session.sql(&counting(&sorts, &within)).await?.execute_stream().await?;
+        let feeds: Vec<&str> = days.0.keys().map(String::as_str).collect();
+        let mut stream = session.sql(&counting(&sorts, &feeds, &within, is_simple(days))).await?.execute_stream().await?;
         let mut writer = MonthWriter { table: self.sightings.clone(), files: BTreeMap::new() };
         while let Some(batch) = stream.next().await {
             writer = writer.write(batch?).await?;
@@ -273,7 +274,8 @@ fn sorts_of(batches: Vec<RecordBatch>) -> Vec<Sort> {
     let mut sorts = Vec::new();
     for batch in &batches {
         let (kinds, assets) = (batch.column(0).as_string_view(), batch.column(1).as_string_view());
-        sorts.extend(kinds.iter().zip(assets).filter_map(|(kind, asset)| Some((kind?.to_owned(), asset.unwrap_or_default().to_owned()))));
+        let sort = |(kind, asset): (Option<&str>, Option<&str>)| (kind.unwrap_or_default().to_owned(), asset.unwrap_or_default().to_owned());
+        sorts.extend(kinds.iter().zip(assets).map(sort));
     }
     sorts
 }
@@ -291,10 +293,20 @@ fn within(days: &FeedDays) -> String {
     )
 }
 
+/// Whether every feed has all days from the first to the last, so that [`within`] says all.
+fn is_simple(days: &FeedDays) -> bool {
+    let all = || days.0.values().flatten();
+    let (first, last) = (all().min().copied().unwrap_or(0), all().max().copied().unwrap_or(0));
+    days.0.values().all(|days| days.len() as i32 == last - first + 1)
+}
+
 /// The query that counts. It asks only for the sorts that there are: a case for every field of an event would
 /// compare each row with fifty names.
-fn counting(sorts: &[Sort], within: &str) -> String {
+fn counting(sorts: &[Sort], feeds: &[&str], within: &str, simple: bool) -> String {
     let of_sort = |part: &dyn Fn(&Key, &str) -> String| {
+        if let [(kind, asset)] = sorts {
+            return KEYS.iter().find(|key| key.kind == kind).map_or_else(|| "null".to_owned(), |key| part(key, asset));
+        }
         let case = |(kind, asset): &Sort| {
             let key = KEYS.iter().find(|key| key.kind == kind)?;
             Some(format!(" when kind = '{kind}' and coalesce(asset, '') = '{asset}' then {}", part(key, asset)))
@@ -316,15 +328,30 @@ fn counting(sorts: &[Sort], within: &str) -> String {
         let columns: Vec<&str> = key.identifier.iter().copied().chain(["''"]).collect();
         format!("coalesce({})", columns.join(", "))
     });
+    // What is the same for all is not grouped by: a group costs by its columns, and the engine takes a constant
+    // for an order, and a slower way.
+    let has_port = sorts.iter().any(|(kind, _)| KEYS.iter().any(|key| key.kind == kind && key.port));
+    let group: Vec<&str> = [("feed", feeds.len() > 1), ("kind", sorts.len() > 1), ("asset", true), ("port", has_port), ("identifier", true), ("day", true)]
+        .into_iter()
+        .filter_map(|(column, differs)| differs.then_some(column))
+        .collect();
+    let same = |column: &'static str, value: String| if group.contains(&column) { column.to_owned() } else { format!("{value} as {column}") };
+    let quoted = |text: Option<&str>| format!("'{}'", text.unwrap_or_default().replace('\'', "''"));
     format!(
         "with seen as (\
            select feed, kind, cast(time_source as date) as day, time_source, in_scope, cast({asset} as varchar) as asset, \
              cast({port} as int) as port, cast({identifier} as varchar) as identifier \
            from events where {within}), \
-         wanted as (select seen.* from seen left semi join touched on seen.feed = touched.feed and seen.day = touched.day where asset is not null), \
-         counted as (select feed, kind, asset, port, identifier, day, min(time_source) as first, max(time_source) as last, count(*) as count, \
-             bool_or(in_scope) as in_scope from wanted group by feed, kind, asset, port, identifier, day) \
-         select sighting_key(kind, asset, cast(port as varchar), identifier) as key, * from counted",
+         wanted as (select seen.* from seen {narrowed} where asset is not null), \
+         counted as (select {group}, min(time_source) as first, max(time_source) as last, count(*) as count, bool_or(in_scope) as in_scope \
+             from wanted group by {group}), \
+         named as (select {feed}, {kind}, asset, {no_port}, identifier, day, first, last, count, in_scope from counted) \
+         select sighting_key(kind, asset, cast(port as varchar), identifier) as key, * from named",
+        narrowed = if simple { "" } else { "left semi join touched on seen.feed = touched.feed and seen.day = touched.day" },
+        group = group.join(", "),
+        feed = same("feed", quoted(feeds.first().copied())),
+        kind = same("kind", quoted(sorts.first().map(|(kind, _)| kind.as_str()))),
+        no_port = same("port", "cast(null as int)".to_owned()),
     )
 }
 

@@ -127,7 +127,12 @@ fn table(out: &mut String, batches: &[RecordBatch]) -> Result<()> {
                 let text = formatter.value(row).to_string();
                 if column.data_type().is_integer() { text.parse().map(grouped).unwrap_or(text) } else { text }
             };
-            rows.push(formatters.iter().zip(batch.columns()).map(cell).collect());
+            let mut cells: Vec<String> = formatters.iter().zip(batch.columns()).map(cell).collect();
+            if let Ok(asn) = schema.index_of("asn") {
+                // A number that is a name.
+                cells[asn] = formatters[asn].value(row).to_string();
+            }
+            rows.push(cells);
         }
     }
     let widths: Vec<usize> = (0..schema.fields().len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();

@@ -1,0 +1,280 @@
+//! The program as a user has it: commands, exit codes, what is on standard output, and what is at rest after a
+//! process was killed, the disk was full, or two processes did the same at once.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::{Quarter, quarter};
+
+/// A made-up delivery in a file, with the arguments that take it in.
+struct Handed {
+    feed: &'static str,
+    at: String,
+    path: PathBuf,
+}
+
+fn waglan(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waglan"));
+    command.env("WAGLAN_DATA", data).env_remove("WAGLAN_CONFIG").stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the program starts")
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    let code = output.status.code();
+    assert!(code == Some(0) || code == Some(1), "exit {code:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("results are UTF-8")
+}
+
+#[track_caller]
+fn query(data: &Path, sql: &str) -> String {
+    succeed(waglan(data).args(["query", "--format", "csv", sql]))
+}
+
+/// Some days of the made-up country, each delivery in a file of its own folder.
+fn days(folder: &Path, first: &str, last: &str, feeds: &[&str]) -> Vec<Handed> {
+    let quarter = Quarter::between(first, last);
+    let chosen = quarter::deliveries(&quarter).filter(|delivery| feeds.contains(&delivery.feed)).enumerate();
+    chosen
+        .map(|(number, delivery)| {
+            let path = folder.join(format!("{number:03}")).join(&delivery.file_name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+            std::fs::write(&path, &delivery.bytes).expect("writable");
+            Handed { feed: delivery.feed, at: event::time::iso(delivery.arrived_at), path }
+        })
+        .collect()
+}
+
+fn ingest(data: &Path, handed: &Handed) -> Command {
+    let mut command = waglan(data);
+    command.args(["ingest", "--feed", handed.feed, "--at", &handed.at]).arg(&handed.path);
+    command
+}
+
+/// What is at rest, to compare two stores by.
+fn contents(data: &Path) -> BTreeSet<String> {
+    let events = query(data, "SELECT hex(id), feed, time_source, source_ip, source_url, extra, source_asn, severity FROM events");
+    let rejects = query(data, "SELECT feed, line, \"column\", reason, raw FROM rejects");
+    let sightings = query(data, "SELECT feed, key, day, count FROM sightings");
+    let mut lines: Vec<String> = events.lines().map(|line| format!("event {line}")).collect();
+    lines.sort();
+    let before = lines.len();
+    lines.dedup();
+    assert_eq!(before, lines.len(), "an event is there once");
+    lines.extend(rejects.lines().map(|line| format!("reject {line}")));
+    lines.extend(sightings.lines().map(|line| format!("sighting {line}")));
+    lines.into_iter().collect()
+}
+
+#[test]
+fn a_sample_parsed_and_the_same_sample_stored() {
+    let folder = TempDir::new().expect("a folder");
+    let sample = succeed(waglan(folder.path()).args(["feed", "sample", "cins/army"]));
+    let path = folder.path().join("ci-badguys.txt");
+    std::fs::write(&path, sample).expect("writable");
+
+    let parsed = run(waglan(folder.path()).args(["parse", "--provider", "cins", "--at", "2026-03-03T06:00:00Z"]).arg(&path));
+    assert_eq!(parsed.status.code(), Some(1), "one row is rejected");
+    let said = String::from_utf8_lossy(&parsed.stdout).into_owned();
+    assert!(said.starts_with("2026-03-03T00:00:00Z blacklist listing"), "{said}");
+    assert!(String::from_utf8_lossy(&parsed.stderr).contains("rejected line"), "{}", String::from_utf8_lossy(&parsed.stderr));
+
+    let data = folder.path().join("data");
+    let take = || run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-03T06:00:00Z"]).arg(&path));
+    assert_eq!(take().status.code(), Some(1));
+    let events = query(&data, "SELECT count(*) AS events FROM events");
+    assert!(String::from_utf8_lossy(&take().stderr).contains("is in the store already"));
+    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), events, "the same again changes nothing");
+    assert_eq!(query(&data, "SELECT count(*) AS days FROM deliveries"), "days\n1\n");
+
+    let next_day = run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-04T06:00:00Z"]).arg(&path));
+    assert_eq!(next_day.status.code(), Some(1));
+    assert_eq!(query(&data, "SELECT count(*) AS deliveries, count(DISTINCT report_id) AS reports FROM deliveries"), "deliveries,reports\n2,1\n");
+    let sightings = query(&data, "SELECT count(DISTINCT day) AS days FROM sightings");
+    assert_eq!(sightings, "days\n2\n", "an unchanged list on two days is two days of sightings");
+}
+
+#[test]
+fn wrong_use_is_told_in_a_sentence() {
+    let folder = TempDir::new().expect("a folder");
+    let table: [(&[&str], &str); 5] = [
+        (&["query", "SELECT 1"], "error: there is no data in"),
+        (&["parse", "--feed", "abuse-ch/feodo", "x"], "error: there is no feed \"abuse-ch/feodo\"; is it abuse-ch/feodotracker?"),
+        (&["parse", "--provider", "nobody", "x"], "error: there is no provider \"nobody\"; `waglan feed list` shows all"),
+        (&["parse", "--feed", "cins/army", "/nonexistent"], "error: opening /nonexistent: No such file"),
+        (&["ingest", "--feed", "cins/army", "--at", "yesterday", "x"], "error: invalid value 'yesterday' for '--at <TIME>': not a time"),
+    ];
+    for (arguments, expected) in table {
+        let output = run(waglan(&folder.path().join("none")).args(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with(expected), "{arguments:?} says {said}");
+    }
+}
+
+#[test]
+fn secrets_are_kept_nowhere() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let path = folder.path().join("2026-03-02-event4_honeypot_brute_force-example.csv");
+    let header = succeed(waglan(&data).args(["feed", "sample", "shadowserver/event_honeypot_brute_force"]));
+    let columns: Vec<&str> = header.lines().next().expect("a header").split(',').map(|name| name.trim_matches('"')).collect();
+    let cell = |name: &&str| match *name {
+        "timestamp" => "2026-03-01 10:00:00",
+        "src_ip" => "192.0.2.7",
+        "username" => "root",
+        "password" => "hunter2-planted",
+        _ => "",
+    };
+    let row: Vec<String> = columns.iter().map(|name| format!("\"{}\"", cell(name))).collect();
+    std::fs::write(&path, format!("{}\n{}\n\"cut,hunter2-planted\n", header.lines().next().expect("a header"), row.join(","))).expect("writable");
+    run(waglan(&data).args(["ingest", "--provider", "shadowserver"]).arg(&path));
+    assert_eq!(query(&data, "SELECT source_ip FROM events"), "source_ip\n192.0.2.7\n");
+    for file in files_below(&data) {
+        let bytes = std::fs::read(&file).expect("readable");
+        let found = bytes.windows(15).any(|window| window == b"hunter2-planted");
+        assert!(!found, "the password is in {}", file.display());
+    }
+    let rejected = query(&data, "SELECT raw FROM rejects WHERE raw LIKE '%hunter2%'");
+    assert_eq!(rejected, "", "nor among rejects");
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+const FEEDS: [&str; 4] = ["shadowserver/scan_rdp", "cins/army", "abuse-ch/threatfox", "shadowserver/event6_sinkhole_http"];
+
+/// All deliveries in one process, so that they share commits.
+fn ingest_all(data: &Path, handed: &[Handed]) {
+    for one in handed {
+        succeed(&mut ingest(data, one));
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_same_events_come_out() {
+    /// So many kills, at moments spread over what a process does.
+    const KILLS: u64 = 200;
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
+    let undisturbed = folder.path().join("undisturbed");
+    ingest_all(&undisturbed, &handed);
+    let expected = contents(&undisturbed);
+
+    let started = std::time::Instant::now();
+    succeed(&mut ingest(&folder.path().join("timed"), &handed[0]));
+    let whole = started.elapsed().as_micros() as u64;
+
+    let mut data = folder.path().join("killed-0");
+    let (mut next, mut rounds) = (0, 0);
+    for kill in 0..KILLS {
+        // A moment within the process's life, another one each time, by the golden ratio.
+        let moment = (kill * 618_034 % 1_000_000) * whole / 900_000;
+        let mut child = ingest(&data, &handed[next]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        std::thread::sleep(Duration::from_micros(moment));
+        let ended = child.try_wait().expect("a child").is_some();
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child");
+        if ended {
+            next += 1;
+        }
+        if next == handed.len() {
+            ingest_all(&data, &handed);
+            assert_eq!(contents(&data), expected, "after {kill} kills");
+            (next, rounds) = (0, rounds + 1);
+            data = folder.path().join(format!("killed-{rounds}"));
+        }
+    }
+    ingest_all(&data, &handed);
+    assert_eq!(contents(&data), expected, "after the last kill");
+}
+
+#[test]
+fn two_processes_that_take_in_the_same_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
+    let alone = folder.path().join("alone");
+    ingest_all(&alone, &handed);
+
+    let data = folder.path().join("together");
+    std::thread::scope(|scope| {
+        scope.spawn(|| ingest_all(&data, &handed));
+        scope.spawn(|| handed.iter().rev().for_each(|one| drop(succeed(&mut ingest(&data, one)))));
+        scope.spawn(|| {
+            // A reread among them; before the first delivery is stored there is nothing to read again.
+            for _ in 0..3 {
+                run(waglan(&data).args(["reread", "--feed", FEEDS[1]]));
+            }
+        });
+    });
+    assert_eq!(contents(&data), contents(&alone));
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_is_lost() {
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-14", &FEEDS);
+    let alone = folder.path().join("alone");
+    ingest_all(&alone, &handed);
+
+    let data = folder.path().join("full");
+    for blocks in [1, 8, 32, 128] {
+        for one in &handed {
+            // No file may grow beyond so many kilobytes: a full disk, as a process sees it.
+            let command = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
+            let mut full = Command::new("bash");
+            full.args(["-c", &command, env!("CARGO_BIN_EXE_waglan"), "ingest", "--feed", one.feed, "--at", &one.at]).arg(&one.path);
+            let output = run(full.env("WAGLAN_DATA", &data));
+            if output.status.code() == Some(2) {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(said.contains("error: "), "{said}");
+            }
+        }
+    }
+    ingest_all(&data, &handed);
+    assert_eq!(contents(&data), contents(&alone));
+}
+
+#[test]
+fn a_mended_table_is_applied_by_reading_again() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let own = data.join("feeds/example");
+    std::fs::create_dir_all(&own).expect("writable");
+    let table = |target: &str| {
+        format!(
+            "home = \"https://example.org/\"\nformat = \"csv\"\nmeans = \"c2-server\"\nkind = \"c2\"\nasset = \"source.ip\"\n\
+             delivers = \"observations\"\ntlp = \"clear\"\n[rows]\naddress = \"source.ip\"\nseen = \"time.source{target}\"\n"
+        )
+    };
+    std::fs::write(own.join("list.toml"), table("")).expect("writable");
+    let report = folder.path().join("report.csv");
+    std::fs::write(&report, "address,seen\n192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,01.03.2026\n").expect("writable");
+    let ingested = run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-02"]).arg(&report));
+    assert_eq!(ingested.status.code(), Some(1));
+    assert_eq!(query(&data, "SELECT line, \"column\", reason FROM rejects"), "line,column,reason\n3,seen,\"\"\"01.03.2026\"\": not a time\"\n");
+
+    std::fs::write(own.join("list.toml"), table(" | time %d.%m.%Y")).expect("writable");
+    let retried = run(waglan(&data).args(["rejects", "retry", "--feed", "example/list"]));
+    assert_eq!(retried.status.code(), Some(0), "{}", String::from_utf8_lossy(&retried.stderr));
+    assert_eq!(
+        query(&data, "SELECT source_ip, time_source FROM events ORDER BY 1"),
+        "source_ip,time_source\n192.0.2.1,2026-03-01T10:00:00Z\n192.0.2.2,2026-03-01T00:00:00Z\n",
+        "the day is as today's table reads it"
+    );
+    assert_eq!(query(&data, "SELECT line FROM rejects"), "");
+}
