@@ -168,10 +168,7 @@ impl Place {
 
 impl System {
     fn record(&self) -> Table {
-        table([
-            ("autonomous_system_number", i64::from(self.number).into()),
-            ("autonomous_system_organization", self.name.into()),
-        ])
+        table([("autonomous_system_number", i64::from(self.number).into()), ("autonomous_system_organization", self.name.into())])
     }
 }
 

@@ -19,7 +19,12 @@ pub(crate) struct Spread {
 impl Spread {
     fn network<'c>(&self, country: &'c Country, version: Version, chance: &mut Chance) -> &'c Network {
         let mut left = chance.below(100);
-        let shares = [(Purpose::Homes, self.homes), (Purpose::Mobile, self.mobile), (Purpose::Offices, self.offices), (Purpose::Hosting, self.hosting)];
+        let shares = [
+            (Purpose::Homes, self.homes),
+            (Purpose::Mobile, self.mobile),
+            (Purpose::Offices, self.offices),
+            (Purpose::Hosting, self.hosting),
+        ];
         for (purpose, share) in shares {
             if left < share {
                 return chance.pick(&country.networks_for(purpose, version));

@@ -16,10 +16,45 @@ use crate::families::{FAMILIES, Family};
 
 /// The header.
 pub const COLUMNS: [&str; 39] = [
-    "timestamp", "protocol", "src_ip", "src_port", "src_asn", "src_geo", "src_region", "src_city", "src_hostname", "src_naics", "src_sector",
-    "device_vendor", "device_type", "device_model", "severity", "dst_ip", "dst_port", "dst_asn", "dst_geo", "dst_region", "dst_city",
-    "dst_hostname", "dst_naics", "dst_sector", "public_source", "infection", "family", "tag", "application", "version", "event_id", "http_url",
-    "http_host", "http_agent", "forwarded_by", "ssl_cipher", "http_referer", "ssl_servername", "machine_name",
+    "timestamp",
+    "protocol",
+    "src_ip",
+    "src_port",
+    "src_asn",
+    "src_geo",
+    "src_region",
+    "src_city",
+    "src_hostname",
+    "src_naics",
+    "src_sector",
+    "device_vendor",
+    "device_type",
+    "device_model",
+    "severity",
+    "dst_ip",
+    "dst_port",
+    "dst_asn",
+    "dst_geo",
+    "dst_region",
+    "dst_city",
+    "dst_hostname",
+    "dst_naics",
+    "dst_sector",
+    "public_source",
+    "infection",
+    "family",
+    "tag",
+    "application",
+    "version",
+    "event_id",
+    "http_url",
+    "http_host",
+    "http_agent",
+    "forwarded_by",
+    "ssl_cipher",
+    "http_referer",
+    "ssl_servername",
+    "machine_name",
 ];
 
 /// What report to write.
@@ -124,7 +159,9 @@ impl Rows {
             families: FAMILIES.iter().map(malware).collect(),
             devices: DEVICES.iter().map(|device| cells(device)).collect(),
             servers: (0..24).map(|number| format!("203.0.113.{}", 10 + number * 9)).collect(),
-            hosts: (0..700).map(|number| format!("{}{number}.example.{}", ["c2-", "gate", "cdn", "up"][number % 4], ["net", "org", "com"][number % 3])).collect(),
+            hosts: (0..700)
+                .map(|number| format!("{}{number}.example.{}", ["c2-", "gate", "cdn", "up"][number % 4], ["net", "org", "com"][number % 3]))
+                .collect(),
             agents: agents(),
             octets: (0..256).map(|octet| octet.to_string()).collect(),
         }
@@ -321,18 +358,16 @@ fn malware(family: &Family) -> Malware {
     let encrypted = family.port == "443";
     let application = if encrypted { "https" } else { "http" };
     let sinkhole = between(&[family.port, "65551", "XW", "", "", "", "0", ""]);
-    Malware {
-        sinkhole,
-        seen: cells(&["deepwater", family.name, "", "http", application, "", ""]),
-        path: family.path,
-        encrypted,
-    }
+    Malware { sinkhole, seen: cells(&["deepwater", family.name, "", "http", application, "", ""]), path: family.path, encrypted }
 }
 
 /// Two hundred browsers, in the words in which they introduce themselves.
 fn agents() -> Vec<String> {
-    const SYSTEMS: [&str; 5] = ["Windows NT 10.0; Win64; x64", "Windows NT 6.1; WOW64", "Windows NT 6.3", "X11; Linux x86_64", "Linux; Android 10; EX-7"];
-    let chrome = |system: &str, version: u32| format!("Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36");
+    const SYSTEMS: [&str; 5] =
+        ["Windows NT 10.0; Win64; x64", "Windows NT 6.1; WOW64", "Windows NT 6.3", "X11; Linux x86_64", "Linux; Android 10; EX-7"];
+    let chrome = |system: &str, version: u32| {
+        format!("Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36")
+    };
     let old = |system: &str, version: u32| format!("Mozilla/4.0 (compatible; MSIE {}.0; {system})", 5 + version);
     let agent = |number: u32| {
         let system = SYSTEMS[number as usize % SYSTEMS.len()];
@@ -372,7 +407,14 @@ mod tests {
             assert!(cells[2].parse::<Ipv4Addr>().is_ok() && cells[15].parse::<Ipv4Addr>().is_ok(), "{line}");
             assert!(cells[0].starts_with("2024-01-15 "), "{line}");
         }
-        let first_seen = lines.filter(|line| cells_of(line)[0] >= before && { before = cells_of(line)[0]; true }).count();
+        let first_seen = lines
+            .filter(|line| {
+                cells_of(line)[0] >= before && {
+                    before = cells_of(line)[0];
+                    true
+                }
+            })
+            .count();
         assert!(first_seen > 1_500, "times rise but for repeats: {first_seen}");
     }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use feed::{Catalog, Feed};
 use feed::table::KindRule;
+use feed::{Catalog, Feed};
 
 /// One row a feed, in the order of ids.
 pub fn feeds_batch(catalog: &Catalog) -> RecordBatch {
     let feeds: Vec<&Feed> = catalog.feeds().collect();
-    let text = |value: &dyn Fn(&Feed) -> Option<String>| -> ArrayRef { Arc::new(feeds.iter().map(|feed| value(feed)).collect::<StringArray>()) };
+    let text =
+        |value: &dyn Fn(&Feed) -> Option<String>| -> ArrayRef { Arc::new(feeds.iter().map(|feed| value(feed)).collect::<StringArray>()) };
     let columns: [(&str, ArrayRef); 14] = [
         ("id", text(&|feed| Some(feed.id.clone()))),
         ("provider", text(&|feed| Some(feed.provider.clone()))),
@@ -26,7 +27,8 @@ pub fn feeds_batch(catalog: &Catalog) -> RecordBatch {
         ("retired", text(&|feed| feed.retired.clone())),
         ("table_version", text(&|feed| Some(feed.version.clone()))),
     ];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("all columns have a row for each feed")
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+        .expect("all columns have a row for each feed")
 }
 
 fn kind(feed: &Feed) -> String {

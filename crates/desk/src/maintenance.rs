@@ -46,7 +46,9 @@ impl Desk {
         let mut rules = Vec::new();
         for feed in self.catalog.feeds() {
             let of = |name: &str| if name == "*" || name == feed.id { Some(feed.id.clone()) } else { None };
-            rules.extend(configured.events.iter().filter_map(|(name, days)| Some(Retention { feed: of(name)?, what: Expiring::Row, days: *days })));
+            rules.extend(
+                configured.events.iter().filter_map(|(name, days)| Some(Retention { feed: of(name)?, what: Expiring::Row, days: *days })),
+            );
             for (name, fields) in &configured.fields {
                 let Some(id) = of(name) else { continue };
                 rules.extend(fields.iter().map(|(field, days)| {

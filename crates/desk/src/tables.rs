@@ -107,7 +107,15 @@ fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> 
 impl Desk {
     /// Puts a table in place, from its day on; for addresses the day is the one it was built. Tables of earlier days
     /// stay, since events of their time were enriched with them.
-    pub fn install_table(&self, actor: &Actor, kind: TableKind, name: &str, day: i32, input: &mut dyn Read, now: Micros) -> Result<Installed> {
+    pub fn install_table(
+        &self,
+        actor: &Actor,
+        kind: TableKind,
+        name: &str,
+        day: i32,
+        input: &mut dyn Read,
+        now: Micros,
+    ) -> Result<Installed> {
         actor.require(Action::ChangeTables)?;
         let Some(folder) = &self.folder else { bail!("tables are kept in a folder on this machine: give one with --data") };
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {

@@ -70,7 +70,8 @@ fn batches(stated: bool) -> Vec<RecordBatch> {
                 ("extra", Arc::new(StringArray::new_repeated(r#"{"tag":"mirai","naics":0,"sector":"Communications"}"#, BATCH))),
             ];
             if stated {
-                columns.push(("source_asn", Arc::new(Int64Array::from_iter_values((0..BATCH).map(|_| (numbers.next() % 70_000 + 1) as i64)))));
+                columns
+                    .push(("source_asn", Arc::new(Int64Array::from_iter_values((0..BATCH).map(|_| (numbers.next() % 70_000 + 1) as i64)))));
                 columns.push(("source_as_name", Arc::new(StringArray::new_repeated("EXAMPLE-AS-NAME", BATCH))));
                 columns.push(("source_geolocation_cc", Arc::new(StringArray::new_repeated("XA", BATCH))));
                 columns.push(("source_geolocation_city", Arc::new(StringArray::new_repeated("EXAMPLE CITY", BATCH))));

@@ -92,9 +92,7 @@ mod tests {
     #[test]
     fn the_table_that_we_ship_is_sound() {
         let aliases = Aliases::parse(SHIPPED).expect("the shipped table");
-        for (spelling, expected) in
-            [("downadup", Some("conficker")), ("qbot", Some("qakbot")), ("conficker", None), ("unheard-of", None)]
-        {
+        for (spelling, expected) in [("downadup", Some("conficker")), ("qbot", Some("qakbot")), ("conficker", None), ("unheard-of", None)] {
             assert_eq!(aliases.canonical(spelling), expected, "{spelling}");
         }
     }

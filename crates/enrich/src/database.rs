@@ -245,9 +245,29 @@ enum Record<'a> {
 }
 
 const NEEDED: &[&str] = &[
-    "as_name", "asn", "autonomous_system_number", "autonomous_system_organization", "city", "country", "country_code",
-    "country_name", "en", "iso_code", "lat", "latitude", "lng", "location", "lon", "longitude", "name", "names", "org",
-    "region", "state1", "subdivisions", "traits",
+    "as_name",
+    "asn",
+    "autonomous_system_number",
+    "autonomous_system_organization",
+    "city",
+    "country",
+    "country_code",
+    "country_name",
+    "en",
+    "iso_code",
+    "lat",
+    "latitude",
+    "lng",
+    "location",
+    "lon",
+    "longitude",
+    "name",
+    "names",
+    "org",
+    "region",
+    "state1",
+    "subdivisions",
+    "traits",
 ];
 
 impl<'a> Record<'a> {
@@ -390,7 +410,15 @@ mod tests {
         let word = |word: &Option<String>| word.clone().unwrap_or_default();
         let found = answer.place.as_ref().map(|place| {
             let degrees = |degrees: Option<f64>| degrees.map(|degrees| degrees.to_string()).unwrap_or_default();
-            [place.cc.clone(), word(&place.country), word(&place.region), word(&place.city), degrees(place.latitude), degrees(place.longitude)].join("|")
+            [
+                place.cc.clone(),
+                word(&place.country),
+                word(&place.region),
+                word(&place.city),
+                degrees(place.latitude),
+                degrees(place.longitude),
+            ]
+            .join("|")
         });
         assert_eq!(found.unwrap_or_default(), place, "place of {record}");
         let found = answer.system.as_ref().map(|system| format!("{} {}", system.number, word(&system.name)));
@@ -410,11 +438,7 @@ mod tests {
             "HK|Hong Kong|Central and Western|Central|22.28|114.16",
             "",
         );
-        check(
-            "autonomous_system_number = 64496\nautonomous_system_organization = \"Example Ltd\"",
-            "",
-            "64496 Example Ltd",
-        );
+        check("autonomous_system_number = 64496\nautonomous_system_organization = \"Example Ltd\"", "", "64496 Example Ltd");
         check(
             r#"
             country = { iso_code = "HK", names = { en = "Hong Kong" } }
@@ -450,22 +474,38 @@ mod tests {
             "HK|Hong Kong||||",
             "64496 Example Ltd",
         );
-        check("city = \"Central\"\ncountry = \"HK\"\nlat = \"22.28\"\nlng = \"114.16\"\nregion = \"Hong Kong\"", "HK||Hong Kong|Central|22.28|114.16", "");
+        check(
+            "city = \"Central\"\ncountry = \"HK\"\nlat = \"22.28\"\nlng = \"114.16\"\nregion = \"Hong Kong\"",
+            "HK||Hong Kong|Central|22.28|114.16",
+            "",
+        );
         check("continent_code = \"AS\"\ncountry_code = \"HK\"\ncountry_name = \"Hong Kong\"", "HK|Hong Kong||||", "");
         check("country_code = \"HK\"", "HK|||||", "");
-        check("city = \"Central\"\ncountry_code = \"HK\"\nlatitude = 22\nlongitude = 114.16\nstate1 = \"Hong Kong\"", "HK||Hong Kong|Central|22|114.16", "");
+        check(
+            "city = \"Central\"\ncountry_code = \"HK\"\nlatitude = 22\nlongitude = 114.16\nstate1 = \"Hong Kong\"",
+            "HK||Hong Kong|Central|22|114.16",
+            "",
+        );
     }
 
     #[test]
     fn an_as_holder_is_registered_somewhere_which_is_no_place() {
-        check("asn = \"64496\"\ncountry_code = \"US\"\ndomain = \"example.com\"\nname = \"EXAMPLE-AS\"\norg = \"Example Ltd\"", "", "64496 EXAMPLE-AS");
+        check(
+            "asn = \"64496\"\ncountry_code = \"US\"\ndomain = \"example.com\"\nname = \"EXAMPLE-AS\"\norg = \"Example Ltd\"",
+            "",
+            "64496 EXAMPLE-AS",
+        );
         check("asn = 64496\ncountry_code = \"US\"\norg = \"Example Ltd\"", "", "64496 Example Ltd");
         check("asn = \"AS64496\"\ncountry = \"US\"\nname = \"Example Ltd\"\ntype = \"isp\"", "", "64496 Example Ltd");
     }
 
     #[test]
     fn a_record_with_a_countrys_name_is_a_place_whoever_holds_it() {
-        check("asn = 64496\ncountry_code = \"HK\"\ncountry_name = \"Hong Kong\"\nname = \"EXAMPLE-AS\"", "HK|Hong Kong||||", "64496 EXAMPLE-AS");
+        check(
+            "asn = 64496\ncountry_code = \"HK\"\ncountry_name = \"Hong Kong\"\nname = \"EXAMPLE-AS\"",
+            "HK|Hong Kong||||",
+            "64496 EXAMPLE-AS",
+        );
     }
 
     #[test]

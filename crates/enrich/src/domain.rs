@@ -31,13 +31,13 @@ mod tests {
     #[test]
     fn a_name_taken_apart() {
         //    host                             suffix              registrable           top
-        check("www.example.com",               "com",              "example.com",        "com");
-        check("www.example.com.hk",            "com.hk",           "example.com.hk",     "hk");
-        check("example.com.hk",                "com.hk",           "example.com.hk",     "hk");
-        check("com.hk",                        "com.hk",           "-",                  "hk");
-        check("a.b.user.github.io",            "github.io",        "user.github.io",     "io");
-        check("www.xn--mxtq1m.xn--j6w193g",    "xn--mxtq1m.xn--j6w193g", "www.xn--mxtq1m.xn--j6w193g", "xn--j6w193g");
-        check("example.xn--j6w193g",           "xn--j6w193g",      "example.xn--j6w193g", "xn--j6w193g");
-        check("host.example.invalid",          "invalid",          "example.invalid",    "invalid");
+        check("www.example.com", "com", "example.com", "com");
+        check("www.example.com.hk", "com.hk", "example.com.hk", "hk");
+        check("example.com.hk", "com.hk", "example.com.hk", "hk");
+        check("com.hk", "com.hk", "-", "hk");
+        check("a.b.user.github.io", "github.io", "user.github.io", "io");
+        check("www.xn--mxtq1m.xn--j6w193g", "xn--mxtq1m.xn--j6w193g", "www.xn--mxtq1m.xn--j6w193g", "xn--j6w193g");
+        check("example.xn--j6w193g", "xn--j6w193g", "example.xn--j6w193g", "xn--j6w193g");
+        check("host.example.invalid", "invalid", "example.invalid", "invalid");
     }
 }

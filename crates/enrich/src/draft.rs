@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StringBuilder, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and, is_not_null, kernels::cmp::distinct, kernels::zip::zip};
-use event::batch::{self, Cell};
 use event::Field;
+use event::batch::{self, Cell};
 
 #[derive(Debug)]
 pub(crate) struct Draft<'b> {

@@ -368,8 +368,14 @@ mod tests {
     #[test]
     fn values_of_every_type() {
         check(
-            &[("192.0.2.0/24", "big = 5000000000\nfloat = 22.5\nlist = [1, \"two\", []]\nmap = { deep = { text = \"香港\" } }\nnegative = -5\nno = false\nzero = 0")],
-            &[("192.0.2.1", r#"{"big":5000000000,"float":22.5,"list":[1,"two",[]],"map":{"deep":{"text":"香港"}},"negative":-5,"no":false,"zero":0}"#)],
+            &[(
+                "192.0.2.0/24",
+                "big = 5000000000\nfloat = 22.5\nlist = [1, \"two\", []]\nmap = { deep = { text = \"香港\" } }\nnegative = -5\nno = false\nzero = 0",
+            )],
+            &[(
+                "192.0.2.1",
+                r#"{"big":5000000000,"float":22.5,"list":[1,"two",[]],"map":{"deep":{"text":"香港"}},"negative":-5,"no":false,"zero":0}"#,
+            )],
         );
     }
 
@@ -386,11 +392,14 @@ mod tests {
     #[test]
     fn what_is_equal_is_written_once() {
         // Enough text that pointers of all three short sizes occur.
-        let texts: Vec<String> = (0..60_000).map(|number| format!("name = \"number {number:020}\"\nshared = \"number {:020}\"", number / 2)).collect();
+        let texts: Vec<String> =
+            (0..60_000).map(|number| format!("name = \"number {number:020}\"\nshared = \"number {:020}\"", number / 2)).collect();
         let records: Vec<_> = texts
             .iter()
             .enumerate()
-            .map(|(number, toml)| (IpNet::new(IpAddr::from((number as u32 + (10 << 24)).to_be_bytes()), 32).expect("32 bits"), toml.parse().expect("TOML")))
+            .map(|(number, toml)| {
+                (IpNet::new(IpAddr::from((number as u32 + (10 << 24)).to_be_bytes()), 32).expect("32 bits"), toml.parse().expect("TOML"))
+            })
             .collect();
         let reader = Reader::from_source(write(&records, &about(RecordSize::Bits24))).expect("a table");
         for number in [0u32, 1, 50, 51, 9_999, 30_000, 59_999] {
@@ -399,7 +408,9 @@ mod tests {
             assert_eq!(found["shared"], format!("number {:020}", number / 2));
         }
         let one = write(&records[..1], &about(RecordSize::Bits24));
-        let same: Vec<_> = (0..100).map(|number| (IpNet::new(IpAddr::from([192, 0, 2, number * 2]), 32).expect("32 bits"), records[0].1.clone())).collect();
+        let same: Vec<_> = (0..100)
+            .map(|number| (IpNet::new(IpAddr::from([192, 0, 2, number * 2]), 32).expect("32 bits"), records[0].1.clone()))
+            .collect();
         let reader = Reader::from_source(write(&same, &about(RecordSize::Bits24))).expect("a table");
         let offsets: std::collections::HashSet<_> =
             reader.networks(WithinOptions::default()).expect("a tree").map(|found| found.expect("sound").offset()).collect();

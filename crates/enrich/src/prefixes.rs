@@ -28,8 +28,7 @@ impl Prefixes {
         let mut prefixes = Prefixes { around: vec![None; networks.len()], networks, ..Prefixes::default() };
         let mut order: Vec<usize> = (0..prefixes.networks.len()).collect();
         order.sort_by_key(|place| (first(prefixes.networks[*place]), prefixes.networks[*place].prefix_len()));
-        let (v4, v6): (Vec<usize>, Vec<usize>) =
-            order.into_iter().partition(|place| matches!(prefixes.networks[*place], IpNet::V4(_)));
+        let (v4, v6): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|place| matches!(prefixes.networks[*place], IpNet::V4(_)));
         prefixes.v4 = prefixes.flatten(&v4);
         prefixes.v6 = prefixes.flatten(&v6);
         prefixes
@@ -123,8 +122,16 @@ mod tests {
     #[test]
     fn the_most_specific_network_is_found() {
         const LIST: &[&str] = &[
-            "198.51.100.0/24", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.64/26", "192.0.2.66/32", "192.0.2.192/26",
-            "255.255.255.0/24", "2001:db8::/32", "2001:db8:1::/48", "::/1",
+            "198.51.100.0/24",
+            "192.0.2.0/24",
+            "192.0.2.0/25",
+            "192.0.2.64/26",
+            "192.0.2.66/32",
+            "192.0.2.192/26",
+            "255.255.255.0/24",
+            "2001:db8::/32",
+            "2001:db8:1::/48",
+            "::/1",
         ];
         check(LIST, "192.0.2.1", Some("192.0.2.0/25"));
         check(LIST, "192.0.2.65", Some("192.0.2.64/26"));

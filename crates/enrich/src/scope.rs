@@ -47,7 +47,12 @@ impl Scope {
             return Err(format!("asns: {wrong}: not an AS number"));
         }
         Ok(Scope {
-            countries: list.countries.iter().map(|text| country(text)).collect::<Result<_, _>>().map_err(|wrong| format!("countries: {wrong}"))?,
+            countries: list
+                .countries
+                .iter()
+                .map(|text| country(text))
+                .collect::<Result<_, _>>()
+                .map_err(|wrong| format!("countries: {wrong}"))?,
             endings: list.tlds.iter().map(|text| ending(text)).collect::<Result<_, _>>()?,
             networks: Prefixes::of(list.networks.iter().map(network).collect::<Result<_, _>>()?),
             asns: list.asns,

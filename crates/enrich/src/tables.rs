@@ -84,13 +84,7 @@ impl Part {
         Part::of_text(Kind::Scope, name, day, text, |text| Scope::parse(text).map(Content::Scope))
     }
 
-    fn of_text(
-        kind: Kind,
-        name: &str,
-        day: i32,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<Content, String>,
-    ) -> Result<Part, String> {
+    fn of_text(kind: Kind, name: &str, day: i32, text: &str, parse: impl FnOnce(&str) -> Result<Content, String>) -> Result<Part, String> {
         let content = parse(text).map_err(|error| format!("the table \"{name}\" of {}: {error}", kind.name()))?;
         Ok(Part { kind, name: name.to_owned(), day, hash: event::id::name(text.as_bytes()), content })
     }
@@ -142,8 +136,14 @@ impl Tables {
     pub fn missing(&self) -> Vec<&'static str> {
         let has = |kind| self.parts.iter().any(|part| part.kind == kind);
         let all = [
-            (self.parts.iter().any(|part| part.has_places()), "No table says where addresses are: countries and cities are filled by feeds alone."),
-            (self.parts.iter().any(|part| part.has_systems()), "No table says whose networks addresses are in: AS numbers and names are filled by feeds alone."),
+            (
+                self.parts.iter().any(|part| part.has_places()),
+                "No table says where addresses are: countries and cities are filled by feeds alone.",
+            ),
+            (
+                self.parts.iter().any(|part| part.has_systems()),
+                "No table says whose networks addresses are in: AS numbers and names are filled by feeds alone.",
+            ),
             (has(Kind::Aliases), "No table of malware names: families keep each feed's spelling."),
             (has(Kind::Scope), "No scope is set: nothing is in scope."),
         ];

@@ -29,12 +29,21 @@ const CITIES: &[(&str, &str)] = &[(
 )];
 
 const SYSTEMS: &[(&str, &str)] = &[
-    ("192.0.2.0/24", r#"asn = 64496
-                        org = "Example Limited""#),
-    ("198.51.100.0/24", r#"asn = 64497
-                           org = "Other Limited""#),
-    ("2001:db8:1::/48", r#"asn = 64498
-                           org = "Sixth Limited""#),
+    (
+        "192.0.2.0/24",
+        r#"asn = 64496
+                        org = "Example Limited""#,
+    ),
+    (
+        "198.51.100.0/24",
+        r#"asn = 64497
+                           org = "Other Limited""#,
+    ),
+    (
+        "2001:db8:1::/48",
+        r#"asn = 64498
+                           org = "Sixth Limited""#,
+    ),
 ];
 
 const LISTED: &str = r#"
@@ -272,13 +281,11 @@ fn a_listed_network_wins_over_table_and_feed() {
 
 #[test]
 fn a_missing_table_leaves_its_fields_empty_and_says_so() {
-    check(
-        "countries",
-        "source.ip=192.0.2.1 | source.asn=64999",
-        "source.geolocation.cc=HK | source.geolocation.country=Hong Kong",
-    );
+    check("countries", "source.ip=192.0.2.1 | source.asn=64999", "source.geolocation.cc=HK | source.geolocation.country=Hong Kong");
     check("", "source.ip=192.0.2.1 | source.url=http://192.0.2.1/ | malware.name=zbot", "=");
-    let missing = |words| tables(words).missing().iter().map(|sentence| sentence.split(':').next().unwrap_or_default()).collect::<Vec<_>>().join("; ");
+    let missing = |words| {
+        tables(words).missing().iter().map(|sentence| sentence.split(':').next().unwrap_or_default()).collect::<Vec<_>>().join("; ")
+    };
     assert_eq!(missing("countries systems aliases scope"), "");
     assert_eq!(missing("countries scope"), "No table says whose networks addresses are in; No table of malware names");
     assert_eq!(
@@ -486,10 +493,13 @@ fn a_feeds_columns_decide_what_comes_out() {
 
 #[test]
 fn an_empty_batch_has_the_same_columns() {
-    let empty = batch::from_columns(0, vec![
-        ("source_ip", new_null_array(&batch::arrow_type(Type::Ip), 0)),
-        ("time_source", new_null_array(&batch::arrow_type(Type::Time), 0)),
-    ]);
+    let empty = batch::from_columns(
+        0,
+        vec![
+            ("source_ip", new_null_array(&batch::arrow_type(Type::Ip), 0)),
+            ("time_source", new_null_array(&batch::arrow_type(Type::Time), 0)),
+        ],
+    );
     let full = batch_of(&rows("source.ip=192.0.2.1 | time.source=2024-01-01"));
     let dated = Dated::of(vec![addresses("countries", COUNTRIES, "2024-01-01")]);
     let [empty, full] = [empty, full].map(|batch| enrich_by_day(&dated, &Defaults::default(), &batch));

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 
 use crate::field::{FIELDS, Field, Type};
@@ -51,10 +53,8 @@ pub fn schema() -> SchemaRef {
 /// Panics if a name is unknown, twice there, or has another type: callers build columns from the schema.
 pub fn from_columns(rows: usize, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let schema = schema();
-    let mut placed: Vec<(usize, ArrayRef)> = columns
-        .into_iter()
-        .map(|(name, array)| (schema.index_of(name).expect("columns are named from the schema"), array))
-        .collect();
+    let mut placed: Vec<(usize, ArrayRef)> =
+        columns.into_iter().map(|(name, array)| (schema.index_of(name).expect("columns are named from the schema"), array)).collect();
     placed.sort_by_key(|(place, _)| *place);
     let (places, arrays): (Vec<usize>, Vec<ArrayRef>) = placed.into_iter().unzip();
     let part = Arc::new(schema.project(&places).expect("places come from the schema"));

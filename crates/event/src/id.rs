@@ -11,7 +11,9 @@
 //! Text is its length (LEB128) and its bytes; numbers are eight bytes, little-endian. Since places start at
 //! 1, the zeros end the message unmistakably. They are there so that many rows can be hashed side by side.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 
 use crate::field::Field;
 use crate::time::Micros;
@@ -154,10 +156,10 @@ mod tests {
     use crate::batch;
 
     fn id_of(address: &str, port: Option<i32>, when: Micros) -> String {
-        let batch = batch::from_columns(1, vec![
-            ("source_ip", Arc::new(StringArray::from(vec![address]))),
-            ("source_port", Arc::new(Int32Array::from(vec![port]))),
-        ]);
+        let batch = batch::from_columns(
+            1,
+            vec![("source_ip", Arc::new(StringArray::from(vec![address]))), ("source_port", Arc::new(Int32Array::from(vec![port])))],
+        );
         let fields = [Field::SOURCE_IP, Field::SOURCE_PORT];
         hex(&ids(&batch, &Said { feed: "example/feed", when: &[when], fields: &fields, extra: None })[0])
     }

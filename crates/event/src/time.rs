@@ -83,7 +83,9 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     if let Ok(time) = DateTime::parse_from_rfc2822(text) {
         return Ok(time.timestamp_micros());
     }
-    for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S", "%b %d %H:%M:%S %Y"] {
+    for format in
+        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S", "%b %d %H:%M:%S %Y"]
+    {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return local(time);
         }

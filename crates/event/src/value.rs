@@ -55,13 +55,9 @@ pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a
         Type::Sha1 => return hash(given, 40, out),
         Type::Sha256 => return hash(given, 64, out),
         Type::Severity => one_of(given, &["critical", "high", "medium", "low", "info"], Wrong("not a severity"))?,
-        Type::Registry => {
-            one_of(given, &["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?
-        }
+        Type::Registry => one_of(given, &["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?,
         Type::Tlp => Tlp::parse(given).ok_or(Wrong("not a TLP label"))?.name(),
-        Type::ClassificationType => {
-            taxonomy::classification(given).ok_or(Wrong("not a classification type"))?.name
-        }
+        Type::ClassificationType => taxonomy::classification(given).ok_or(Wrong("not a classification type"))?.name,
         Type::Taxonomy => taxonomy::taxonomy(given).ok_or(Wrong("not a taxonomy"))?,
         Type::Json => given,
         Type::JsonObject => {
@@ -193,8 +189,19 @@ pub fn refang(given: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(given);
     if bracketed {
         const PAIRS: [(&str, &str); 13] = [
-            ("[.]", "."), ("(.)", "."), ("{.}", "."), ("[.", "."), (".]", "."), ("[dot]", "."), ("(dot)", "."), ("{dot}", "."),
-            ("[:]", ":"), ("[://]", "://"), ("[:", ":"), ("[/]", "/"), ("[@]", "@"),
+            ("[.]", "."),
+            ("(.)", "."),
+            ("{.}", "."),
+            ("[.", "."),
+            (".]", "."),
+            ("[dot]", "."),
+            ("(dot)", "."),
+            ("{dot}", "."),
+            ("[:]", ":"),
+            ("[://]", "://"),
+            ("[:", ":"),
+            ("[/]", "/"),
+            ("[@]", "@"),
         ];
         // An IPv6 literal's brackets are its own.
         let literal = given.contains("[:") && given.contains(':') && given.matches(':').count() > 2;
@@ -433,80 +440,91 @@ mod tests {
 
     #[test]
     fn addresses_have_one_form() {
-        check(Field::SOURCE_IP, &[
-            ("192.0.2.1", "192.0.2.1"),
-            ("192.0.2[.]1", "192.0.2.1"),
-            ("2001:DB8:0:0::1", "2001:db8::1"),
-            ("[2001:db8::1]", "2001:db8::1"),
-            ("::ffff:192.0.2.1", "192.0.2.1"),
-            ("192.000.002.001", "192.0.2.1"),
-            ("192.0.2.01", "not an IP address"),
-            ("192.0.2", "not an IP address"),
-            ("192.0.2.1/32", "not an IP address"),
-            ("example.com", "not an IP address"),
-        ]);
+        check(
+            Field::SOURCE_IP,
+            &[
+                ("192.0.2.1", "192.0.2.1"),
+                ("192.0.2[.]1", "192.0.2.1"),
+                ("2001:DB8:0:0::1", "2001:db8::1"),
+                ("[2001:db8::1]", "2001:db8::1"),
+                ("::ffff:192.0.2.1", "192.0.2.1"),
+                ("192.000.002.001", "192.0.2.1"),
+                ("192.0.2.01", "not an IP address"),
+                ("192.0.2", "not an IP address"),
+                ("192.0.2.1/32", "not an IP address"),
+                ("example.com", "not an IP address"),
+            ],
+        );
     }
 
     #[test]
     fn networks_lose_their_host_bits() {
-        check(Field::SOURCE_NETWORK, &[
-            ("192.0.2.77/24", "192.0.2.0/24"),
-            ("192.0.2.77", "192.0.2.77/32"),
-            ("2001:db8::1/32", "2001:db8::/32"),
-            ("192.0.2.0/255.255.255.0", "192.0.2.0/24"),
-            ("192.0.2.0/33", "not a network"),
-        ]);
+        check(
+            Field::SOURCE_NETWORK,
+            &[
+                ("192.0.2.77/24", "192.0.2.0/24"),
+                ("192.0.2.77", "192.0.2.77/32"),
+                ("2001:db8::1/32", "2001:db8::/32"),
+                ("192.0.2.0/255.255.255.0", "192.0.2.0/24"),
+                ("192.0.2.0/33", "not a network"),
+            ],
+        );
     }
 
     #[test]
     fn host_names_are_written_in_a_labels() {
-        check(Field::SOURCE_FQDN, &[
-            ("example.com", "example.com"),
-            ("EXAMPLE.com.", "example.com"),
-            ("www[.]example[.]com", "www.example.com"),
-            ("bücher.example", "xn--bcher-kva.example"),
-            ("政府.香港", "xn--mxtq1m.xn--j6w193g"),
-            ("_dmarc.example.com", "_dmarc.example.com"),
-            ("localhost", "not a host name"),
-            ("192.0.2.1", "not a host name"),
-            ("example.com:80", "not a host name"),
-            ("-a.example", "not a host name"),
-        ]);
+        check(
+            Field::SOURCE_FQDN,
+            &[
+                ("example.com", "example.com"),
+                ("EXAMPLE.com.", "example.com"),
+                ("www[.]example[.]com", "www.example.com"),
+                ("bücher.example", "xn--bcher-kva.example"),
+                ("政府.香港", "xn--mxtq1m.xn--j6w193g"),
+                ("_dmarc.example.com", "_dmarc.example.com"),
+                ("localhost", "not a host name"),
+                ("192.0.2.1", "not a host name"),
+                ("example.com:80", "not a host name"),
+                ("-a.example", "not a host name"),
+            ],
+        );
     }
 
     #[test]
     fn urls_are_written_as_the_standard_has_them() {
-        check(Field::SOURCE_URL, &[
-            ("http://Example.COM:80/a b", "http://example.com/a%20b"),
-            ("hxxps://example[.]com/x[.]php", "https://example.com/x[.]php"),
-            ("hxxp[://]192.0.2.1/bin", "http://192.0.2.1/bin"),
-            ("example.com/login", "http://example.com/login"),
-            ("example.com:8080/login", "http://example.com:8080/login"),
-            ("http://[2001:db8::1]:8080/", "http://[2001:db8::1]:8080/"),
-            ("http://bücher.example/", "http://xn--bcher-kva.example/"),
-            ("ftp://example.com/f", "ftp://example.com/f"),
-            ("https://example.com?id=1", "https://example.com/?id=1"),
-            ("http://example.com/cgi-bin/.%2e/.%2e/bin/sh", "http://example.com/cgi-bin/.%2e/.%2e/bin/sh"),
-            ("http://example.com/香港", "http://example.com/%E9%A6%99%E6%B8%AF"),
-            ("mailto:someone@example.com", "not a URL"),
-            ("http://", "not a URL"),
-            ("nonsense", "not a URL"),
-        ]);
+        check(
+            Field::SOURCE_URL,
+            &[
+                ("http://Example.COM:80/a b", "http://example.com/a%20b"),
+                ("hxxps://example[.]com/x[.]php", "https://example.com/x[.]php"),
+                ("hxxp[://]192.0.2.1/bin", "http://192.0.2.1/bin"),
+                ("example.com/login", "http://example.com/login"),
+                ("example.com:8080/login", "http://example.com:8080/login"),
+                ("http://[2001:db8::1]:8080/", "http://[2001:db8::1]:8080/"),
+                ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+                ("ftp://example.com/f", "ftp://example.com/f"),
+                ("https://example.com?id=1", "https://example.com/?id=1"),
+                ("http://example.com/cgi-bin/.%2e/.%2e/bin/sh", "http://example.com/cgi-bin/.%2e/.%2e/bin/sh"),
+                ("http://example.com/香港", "http://example.com/%E9%A6%99%E6%B8%AF"),
+                ("mailto:someone@example.com", "not a URL"),
+                ("http://", "not a URL"),
+                ("nonsense", "not a URL"),
+            ],
+        );
     }
 
     #[test]
     fn words_and_limits() {
         check(Field::SOURCE_GEOLOCATION_CC, &[("hk", "HK"), ("HKG", "longer than its field allows")]);
         check(Field::MALWARE_NAME, &[("Mirai", "mirai"), ("a\0b", "ab")]);
-        check(Field::MALWARE_HASH_MD5, &[
-            ("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"),
-            ("d41d8", "not an MD5 hash"),
-        ]);
-        check(Field::CLASSIFICATION_TYPE, &[
-            ("c2-server", "c2-server"),
-            ("blocklist", "blacklist"),
-            ("nonsense", "not a classification type"),
-        ]);
+        check(
+            Field::MALWARE_HASH_MD5,
+            &[("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"), ("d41d8", "not an MD5 hash")],
+        );
+        check(
+            Field::CLASSIFICATION_TYPE,
+            &[("c2-server", "c2-server"), ("blocklist", "blacklist"), ("nonsense", "not a classification type")],
+        );
         check(Field::TLP, &[("TLP:WHITE", "clear"), ("amber+strict", "amber+strict"), ("puce", "not a TLP label")]);
     }
 

@@ -15,7 +15,10 @@ fn main() {
         let mut out = String::new();
         for part in sample.split("==> ").skip(1) {
             let (name, report) = part.split_once(" <==\n").unwrap();
-            let Ok(feed) = catalog.pick("shadowserver", name, |_| None) else { out += &format!("{}\n", serde_json::json!({"file": name, "none": true})); continue };
+            let Ok(feed) = catalog.pick("shadowserver", name, |_| None) else {
+                out += &format!("{}\n", serde_json::json!({"file": name, "none": true}));
+                continue;
+            };
             let mut splitter = Splitter::new(feed, report.as_bytes());
             let mut reader = Reader::new(feed, Arrival { at: event::time::parse("2026-03-03 06:00:00").unwrap() });
             while let Some(rows) = splitter.next_rows().unwrap() {
@@ -28,10 +31,14 @@ fn main() {
                     let line = line.as_any().downcast_ref::<arrow::array::Int64Array>().unwrap().value(0);
                     out += &format!("{{\"file\":{name:?},\"id\":{:?},\"line\":{line},\"event\":{}}}\n", feed.id, text.trim());
                 }
-                for r in &piece.rejects { out += &format!("{}\n", serde_json::json!({"file": name, "id": feed.id, "line": r.line, "reject": r.reason})); }
+                for r in &piece.rejects {
+                    out += &format!("{}\n", serde_json::json!({"file": name, "id": feed.id, "line": r.line, "reject": r.reason}));
+                }
             }
             let drift = splitter.header().map(|h| feed::Drift::of(feed, &h)).unwrap_or_default();
-            if !drift.is_none() { out += &format!("{}\n", serde_json::json!({"file": name, "line": 0, "drift": drift.to_string()})); }
+            if !drift.is_none() {
+                out += &format!("{}\n", serde_json::json!({"file": name, "line": 0, "drift": drift.to_string()}));
+            }
         }
         std::fs::write(format!("/tmp/vendor_{which}.jsonl"), out).unwrap();
     }

@@ -76,7 +76,10 @@ pub enum Converter {
     /// Seconds east of UTC.
     Zone(i32),
     Base64,
-    Request { host: String, scheme: String },
+    Request {
+        host: String,
+        scheme: String,
+    },
     Network,
     Address,
     Or(String),
@@ -154,7 +157,8 @@ fn request(argument: &str) -> Option<Converter> {
 pub fn parse(text: &str, maps: &HashMap<String, Arc<Map>>) -> Result<Converter, String> {
     let (name, argument) = text.split_once(' ').unwrap_or((text, ""));
     let argument = argument.trim();
-    let definition = CONVERTERS.iter().find(|definition| definition.name == name).ok_or_else(|| format!("there is no converter \"{name}\""))?;
+    let definition =
+        CONVERTERS.iter().find(|definition| definition.name == name).ok_or_else(|| format!("there is no converter \"{name}\""))?;
     match definition.parse {
         Parse::Plain(make) if argument.is_empty() => Ok(make()),
         Parse::Plain(_) => Err(format!("\"{name}\" takes no argument")),
@@ -230,7 +234,13 @@ impl Converter {
             Converter::Zone(offset) => time::parse_at(&text, *offset).map_or(Value::Text(text), Value::Time),
             Converter::Base64 => Value::Text(base64(text)),
             Converter::Request { host, scheme } => Value::Text(url_of_request(text, row.cell(host), row.cell(scheme))),
-            Converter::Network => if text.contains('/') && value::network(&text).is_ok() { Value::Text(text) } else { Value::None },
+            Converter::Network => {
+                if text.contains('/') && value::network(&text).is_ok() {
+                    Value::Text(text)
+                } else {
+                    Value::None
+                }
+            }
             Converter::Address => match value::ip(&text) {
                 Ok(address) if !address.is_unspecified() => Value::Text(text),
                 _ => Value::None,
@@ -378,7 +388,8 @@ mod tests {
 
     #[track_caller]
     fn check(converter: &str, given: &str, expected: &str) {
-        let map = Map::new(vec![("botnet_cc".into(), "c2-server".into()), ("b".into(), "second".into()), ("otherwise".into(), "else".into())]);
+        let map =
+            Map::new(vec![("botnet_cc".into(), "c2-server".into()), ("b".into(), "second".into()), ("otherwise".into(), "else".into())]);
         let maps = HashMap::from([("threat".to_owned(), Arc::new(map))]);
         let rows = rows();
         let converter = parse(converter, &maps).expect("the converter is known");

@@ -64,7 +64,9 @@ fn push_cell(out: &mut String, field: Field, cell: Cell<'_>) {
             json_text::push_string(out, taxonomy::classification(text).map_or(text, |row| row.intelmq_name()));
         }
         // IntelMQ's labels are version 1's, in capitals.
-        Cell::Text(text) if field.kind() == Type::Tlp => json_text::push_string(out, if text == "clear" { "WHITE" } else { text }.to_uppercase().as_str()),
+        Cell::Text(text) if field.kind() == Type::Tlp => {
+            json_text::push_string(out, if text == "clear" { "WHITE" } else { text }.to_uppercase().as_str())
+        }
         Cell::Text(text) => json_text::push_string(out, text),
         Cell::Integer(number) => out.push_str(&number.to_string()),
         Cell::Float(number) => out.push_str(&json_text::float(number)),

@@ -55,7 +55,8 @@ impl Drift {
         if feed.columns.is_empty() {
             return Drift::default();
         }
-        let missing = |from: &[String], those: &[String]| -> Vec<String> { those.iter().filter(|name| !from.contains(name)).cloned().collect() };
+        let missing =
+            |from: &[String], those: &[String]| -> Vec<String> { those.iter().filter(|name| !from.contains(name)).cloned().collect() };
         Drift { lost: missing(header, &feed.columns), gained: missing(&feed.columns, header) }
     }
 
@@ -174,7 +175,11 @@ impl Block<'_> {
     fn times(&self, stated: Option<Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> Times {
         let midnight = self.at - self.at.rem_euclid(time::DAY);
         let list = self.feed.delivers == event::Delivers::List;
-        let mut times = Times { source: vec![if list { midnight } else { self.at }; self.rows.len()], when: vec![midnight; self.rows.len()], stated: Vec::new() };
+        let mut times = Times {
+            source: vec![if list { midnight } else { self.at }; self.rows.len()],
+            when: vec![midnight; self.rows.len()],
+            stated: Vec::new(),
+        };
         let stated = stated.map(Column::into_times).unwrap_or_default();
         for (row, value) in stated.iter().enumerate() {
             let Some(value) = value else { continue };
@@ -214,7 +219,13 @@ impl Block<'_> {
     }
 
     /// Completes type and taxonomy, and says each row's kind. A row without a type is a reject.
-    fn meaning(&self, columns: &mut BTreeMap<Field, Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> ArrayRef {
+    fn meaning(
+        &self,
+        columns: &mut BTreeMap<Field, Column>,
+        refused: &[Refused],
+        keep: &mut [bool],
+        rejects: &mut Vec<Reject>,
+    ) -> ArrayRef {
         let length = self.rows.len();
         let default = self.feed.means.map(|means| means.name);
         let types = columns.remove(&Field::CLASSIFICATION_TYPE).map(Column::finish);
@@ -263,7 +274,16 @@ impl Block<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a batch, each made by one step above")]
-    fn assemble(&self, columns: BTreeMap<Field, Column>, times: Times, asset: ArrayRef, kind: ArrayRef, extra: Extra, keep: &[bool], ignored: u64) -> (RecordBatch, u64) {
+    fn assemble(
+        &self,
+        columns: BTreeMap<Field, Column>,
+        times: Times,
+        asset: ArrayRef,
+        kind: ArrayRef,
+        extra: Extra,
+        keep: &[bool],
+        ignored: u64,
+    ) -> (RecordBatch, u64) {
         let length = self.rows.len();
         let time_array = |values: Vec<Micros>| Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef;
         let lines = Int64Array::from_iter_values(self.rows.lines.iter().map(|(line, _)| *line as i64));
@@ -295,7 +315,8 @@ impl Block<'_> {
         if keep.iter().all(|keep| *keep) {
             return (whole, ignored);
         }
-        let kept = arrow::compute::filter_record_batch(&whole, &BooleanArray::from(keep.to_vec())).expect("the mask has a value for each row");
+        let kept =
+            arrow::compute::filter_record_batch(&whole, &BooleanArray::from(keep.to_vec())).expect("the mask has a value for each row");
         (kept, ignored)
     }
 }
@@ -323,4 +344,3 @@ pub fn columns(feed: &Feed) -> Vec<&'static str> {
     let house = ["id", "line", "kind", "asset"];
     house.into_iter().chain(bound::filled(feed).into_iter().map(Field::column)).collect()
 }
-

@@ -72,9 +72,14 @@ pub struct Feed {
 pub enum Format {
     Csv(Csv),
     /// Steps from the document to its rows; `*` stands for all of a list or an object.
-    Json { rows: Vec<String> },
+    Json {
+        rows: Vec<String>,
+    },
     JsonLines,
-    Lines { pattern: Regex, comment: Option<String> },
+    Lines {
+        pattern: Regex,
+        comment: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +152,8 @@ impl Feed {
             _ => None,
         });
         let own = Field::all().filter(|_| self.own_names);
-        let mut fields: Vec<Field> = targets.chain(self.always.iter().map(|(field, _)| *field)).chain(house).chain(meaning).chain(own).collect();
+        let mut fields: Vec<Field> =
+            targets.chain(self.always.iter().map(|(field, _)| *field)).chain(house).chain(meaning).chain(own).collect();
         fields.sort_unstable();
         fields.dedup();
         fields
@@ -171,13 +177,50 @@ impl Patterns {
 
 /// The keys that a table may have at its top.
 const KEYS: &[&str] = &[
-    "name", "home", "docs", "fetch", "every", "format", "means", "identifier", "severity", "kind", "asset", "delivers", "tlp", "may", "file",
-    "file_name", "columns", "absent", "volatile", "secret", "private", "retired", "since", "encoding", "csv", "json", "lines", "rows", "always",
-    "map", "ignore", "group", "family", "feed",
+    "name",
+    "home",
+    "docs",
+    "fetch",
+    "every",
+    "format",
+    "means",
+    "identifier",
+    "severity",
+    "kind",
+    "asset",
+    "delivers",
+    "tlp",
+    "may",
+    "file",
+    "file_name",
+    "columns",
+    "absent",
+    "volatile",
+    "secret",
+    "private",
+    "retired",
+    "since",
+    "encoding",
+    "csv",
+    "json",
+    "lines",
+    "rows",
+    "always",
+    "map",
+    "ignore",
+    "group",
+    "family",
+    "feed",
 ];
 
 /// All feeds of one file: one, or those of a family. Each comes with what is wrong in it, if anything is.
-pub fn read(provider: &str, provider_table: &Table, file: &str, table: &Table, patterns: &mut Patterns) -> Vec<(String, Result<Feed, String>)> {
+pub fn read(
+    provider: &str,
+    provider_table: &Table,
+    file: &str,
+    table: &Table,
+    patterns: &mut Patterns,
+) -> Vec<(String, Result<Feed, String>)> {
     let mut shared = provider_table.clone();
     shared.remove("name");
     let mut base = merge(table, &shared);
@@ -239,7 +282,8 @@ pub(crate) fn extend(file: &mut Table, name: &str, provider_table: &Table, more:
         said.collect()
     };
     let base = merge(&header(file), &header(provider_table));
-    let own = if file.contains_key("feed") { file.get_mut("feed").and_then(|feeds| feeds.get_mut(name)?.as_table_mut()) } else { Some(file) };
+    let own =
+        if file.contains_key("feed") { file.get_mut("feed").and_then(|feeds| feeds.get_mut(name)?.as_table_mut()) } else { Some(file) };
     let Some(own) = own else { return };
     // What cannot be read is left for `build` to complain of.
     let (Ok(mut known), Ok(more_columns)) = (columns(&merge(&header(own), &base)), words(more, "columns")) else { return };

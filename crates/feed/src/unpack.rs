@@ -54,7 +54,12 @@ pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Bo
 }
 
 /// Hands every file in a zip to `each`, with its name. Folders are passed over; no name is used as a path.
-pub fn unzip<R: Read + Seek>(input: R, size: u64, caps: Caps, mut each: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+pub fn unzip<R: Read + Seek>(
+    input: R,
+    size: u64,
+    caps: Caps,
+    mut each: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
     const MOST: usize = 10_000;
     let mut archive = zip::ZipArchive::new(input).map_err(io::Error::other)?;
     if archive.len() > MOST {

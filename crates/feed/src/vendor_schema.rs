@@ -134,7 +134,8 @@ struct Draft {
 
 impl Known {
     fn read(provider: &str, files: &[File]) -> Result<Known, String> {
-        let of_provider = |file: &&File| file.path.split_once('/').is_some_and(|(folder, name)| folder == provider && name != format!("{UPDATED}.toml"));
+        let of_provider =
+            |file: &&File| file.path.split_once('/').is_some_and(|(folder, name)| folder == provider && name != format!("{UPDATED}.toml"));
         let files: Vec<File> = files.iter().filter(of_provider).cloned().collect();
         let shared = files.iter().find(|file| file.path.ends_with("/provider.toml"));
         let shared = shared.ok_or_else(|| format!("there is no provider \"{provider}\" with a provider.toml"))?;
@@ -168,9 +169,10 @@ impl Known {
                 let is_known = feed.columns.is_empty() || columns.is_empty();
                 if is_known { Ok(None) } else { Ok(Some(Draft { table: report.additions(&columns)?, name, is_new: false, columns })) }
             }
-            None if self.catalog.feed(&format!("{}/{name}", self.provider)).is_some() => {
-                Err(format!("we know it, but by another file name than \"{}\": see whether it is the same, and mend `file_name`", report.file_name))
-            }
+            None if self.catalog.feed(&format!("{}/{name}", self.provider)).is_some() => Err(format!(
+                "we know it, but by another file name than \"{}\": see whether it is the same, and mend `file_name`",
+                report.file_name
+            )),
             None => Ok(Some(Draft { table: report.table(&self.shared)?, name: name.to_owned(), is_new: true, columns })),
         }
     }
@@ -250,21 +252,27 @@ struct Rules {
 impl Report {
     fn parse(name: &str, report: &Json) -> Result<Report, String> {
         let report = Report { name: name.to_owned(), ..Report::deserialize(report).map_err(|wrong| wrong.to_string())? };
-        let targets = report.mappings().filter_map(|mapping| mapping.target.as_deref());
-        let mut words = report.mappings().map(|mapping| mapping.column.as_str()).chain(targets).chain([name, &report.file_name]);
         // These become parts of paths, of rules and of what stands on a terminal.
-        let wrong = words.find(|word| !is_word(word)).map(str::to_owned);
-        drop(words);
-        match wrong {
-            Some(word) => Err(format!("{word:?} is no name: letters, digits, _ - and dots")),
-            None if report.feed_name.contains(char::is_control) => Err(format!("{:?} is no name for people", report.feed_name)),
-            None => Ok(report),
+        let is_name = |word: &&str| !word.is_empty() && word.bytes().all(is_of_name);
+        let is_target = |target: &&str| target.split('.').all(|part| part.bytes().all(is_of_name));
+        let names = report.mappings().map(|mapping| mapping.column.as_str()).chain([name, &report.file_name]);
+        let wrong = names.filter(|word| !is_name(word)).chain(report.targets().filter(|target| !is_target(target))).next();
+        if let Some(word) = wrong {
+            return Err(format!("{word:?} is no name: letters, digits, _ and -"));
         }
+        if report.feed_name.contains(char::is_control) {
+            return Err(format!("{:?} is no name for people", report.feed_name));
+        }
+        Ok(report)
     }
 
     /// The required ones come first, as they do in a report.
     fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.required_fields.iter().chain(&self.optional_fields)
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &str> {
+        self.mappings().filter_map(|mapping| mapping.target.as_deref())
     }
 
     fn columns(&self) -> Vec<String> {
@@ -306,7 +314,9 @@ impl Report {
             return Ok(host.map_or_else(|| "any".to_owned(), |host| format!("any | request {host} application")));
         }
         if let Some((_, word, value, otherwise)) = LOOKUPS.iter().find(|(name, ..)| *name == function) {
-            rules.maps.insert(function.to_owned(), Value::Table(Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))])));
+            rules
+                .maps
+                .insert(function.to_owned(), Value::Table(Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))])));
             rules.otherwise.push((target.to_owned(), (*otherwise).to_owned()));
             return Ok(format!("map {function}"));
         }
@@ -333,30 +343,11 @@ impl Report {
         let rules = self.rules()?;
         let constants = self.constants(&rules)?;
         let constant = |name: &str| constants.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
-        let means = constant("classification.type").ok_or("it does not say what it means: there is no classification.type")?;
+        let means = constant("classification.type").ok_or("it has no classification.type")?;
         let means = taxonomy::classification(means).ok_or_else(|| format!("{means:?} is no classification type"))?;
-        let targets: Vec<&str> = self.mappings().filter_map(|mapping| mapping.target.as_deref()).collect();
-        let asset = asset(&targets);
-
-        let mut table = Table::new();
-        let mut put = |key: &str, value: &str| drop(table.insert(key.to_owned(), Value::String(value.to_owned())));
-        put("name", &self.feed_name);
-        if self.file_name != self.name {
-            put("file_name", &self.file_name);
-        }
-        if let Some(url) = self.url.as_ref().filter(|url| url.starts_with("https://") && !url.contains(char::is_control)) {
-            put("docs", url);
-        }
-        put("means", means.name);
-        if let Some(identifier) = constant("classification.identifier") {
-            put("identifier", identifier);
-        }
-        put("kind", kind(means.name, targets.contains(&"source.url")).name());
-        put("columns", &wrapped(&self.columns()));
-        table.insert("asset".into(), one_or_list(&asset));
-        let absent = list(&ABSENT);
-        if shared.get("absent") != Some(&absent) {
-            table.insert("absent".into(), absent);
+        let mut table = self.identity(means.name, constant("classification.identifier"))?;
+        if shared.get("absent") != Some(&list(&ABSENT)) {
+            table.insert("absent".into(), list(&ABSENT));
         }
         let is_said = |field: &str, value: &str| match field {
             "classification.type" | "classification.identifier" => true,
@@ -369,6 +360,29 @@ impl Report {
         put_section(&mut table, "rows", rows.map(|(column, rules)| (column.clone(), one_or_list(rules))).collect());
         put_section(&mut table, "map", rules.maps);
         Ok(table)
+    }
+
+    /// What the report is: its names, its meaning, and what we take it for.
+    fn identity(&self, means: &str, identifier: Option<&str>) -> Result<Table, String> {
+        let targets: Vec<&str> = self.targets().collect();
+        let asset = asset(&targets);
+        if asset.is_empty() {
+            return Err("no column says where it was: none is for the source's address, URL, name, network or account".into());
+        }
+        let docs = self.url.as_deref().filter(|url| url.starts_with("https://") && !url.contains(char::is_control));
+        let file_name = Some(self.file_name.as_str()).filter(|name| *name != self.name);
+        let text = |text: &str| Value::String(text.to_owned());
+        let keys = [
+            ("name", Some(text(&self.feed_name))),
+            ("file_name", file_name.map(text)),
+            ("docs", docs.map(text)),
+            ("means", Some(text(means))),
+            ("identifier", identifier.map(text)),
+            ("kind", Some(text(kind(means, targets.contains(&"source.url")).name()))),
+            ("asset", Some(one_or_list(&asset))),
+            ("columns", Some(text(&wrapped(&self.columns())))),
+        ];
+        Ok(keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
     }
 
     /// The document's, and those of its lookups where it has none.

@@ -55,7 +55,8 @@ fn read(feed: &Feed, report: &[u8]) -> String {
         ignored += piece.ignored;
     }
     for Reject { line, column, reason, .. } in &rejects {
-        writeln!(out, "rejected line {line}: {}{reason}", column.as_ref().map_or(String::new(), |column| format!("{column} "))).expect("a string");
+        writeln!(out, "rejected line {line}: {}{reason}", column.as_ref().map_or(String::new(), |column| format!("{column} ")))
+            .expect("a string");
     }
     if ignored > 0 {
         writeln!(out, "ignored: {ignored}").expect("a string");

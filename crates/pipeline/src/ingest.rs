@@ -74,7 +74,12 @@ struct Waiting {
 
 impl Intake<'_> {
     /// Takes deliveries in, one after another; `each` hears of every one when it is stored.
-    pub async fn ingest(&self, deliveries: impl IntoIterator<Item = Delivery>, now: Micros, each: &mut (dyn FnMut(Summary) + Send)) -> Result<()> {
+    pub async fn ingest(
+        &self,
+        deliveries: impl IntoIterator<Item = Delivery>,
+        now: Micros,
+        each: &mut (dyn FnMut(Summary) + Send),
+    ) -> Result<()> {
         let mut known = self.known().await?;
         let mut waiting = Group::default();
         for delivery in deliveries {
@@ -215,7 +220,9 @@ impl Intake<'_> {
     pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
         const BYTES_A_ROW: u64 = 200;
         let columns = columns(feed);
-        self.store.append(AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days }).await
+        self.store
+            .append(AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days })
+            .await
     }
 
     /// Reads a kept report into an append; says also which days its rows are of.
@@ -263,8 +270,11 @@ impl Intake<'_> {
             self.store.commit_rejects(rejects, now).await?;
             match self.store.commit(events, now).await {
                 Ok(committed) => {
-                    let deliveries: Vec<store::Delivery> =
-                        rest.into_iter().zip(committed.outcomes).map(|((arrival, version, tally), outcome)| self.row(arrival, version, tally, outcome)).collect();
+                    let deliveries: Vec<store::Delivery> = rest
+                        .into_iter()
+                        .zip(committed.outcomes)
+                        .map(|((arrival, version, tally), outcome)| self.row(arrival, version, tally, outcome))
+                        .collect();
                     self.store.record_deliveries(&deliveries, now).await?;
                     for delivery in deliveries {
                         self.store.remove_arrival(&delivery.id).await?;
@@ -411,11 +421,10 @@ impl Worker for StoreWorker<'_> {
         self.shared.days.lock().unwrap_or_else(PoisonError::into_inner).extend(days_of(&piece.events));
         let enriched = enrich::enrich_by_day(self.tables, &Defaults { severity: self.feed.severity }, &piece.events);
         let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))) };
-        let named = batch::with_columns(&enriched, vec![
-            ("feed", constant(&self.feed.id)),
-            ("provider", constant(&self.feed.provider)),
-            ("report_id", constant(self.report_id)),
-        ]);
+        let named = batch::with_columns(
+            &enriched,
+            vec![("feed", constant(&self.feed.id)), ("provider", constant(&self.feed.provider)), ("report_id", constant(self.report_id))],
+        );
         self.writer.push(named)
     }
 

@@ -55,17 +55,33 @@ fn one_batch(feed: &str, numbers: &mut Numbers, first: usize, rows: usize, gap: 
     let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; rows])) };
     let ids: Vec<[u8; 16]> = (0..rows).map(|_| (u128::from(numbers.next()) << 64 | u128::from(numbers.next())).to_le_bytes()).collect();
     let mut columns: Vec<(&str, ArrayRef)> = SAME.iter().map(|(name, value)| (*name, same(value))).collect();
-    let mut text = |make: &mut dyn FnMut(&mut Numbers) -> Option<String>| -> ArrayRef { Arc::new((0..rows).map(|_| make(numbers)).collect::<StringArray>()) };
+    let mut text = |make: &mut dyn FnMut(&mut Numbers) -> Option<String>| -> ArrayRef {
+        Arc::new((0..rows).map(|_| make(numbers)).collect::<StringArray>())
+    };
     columns.extend([
         ("malware_name", text(&mut |numbers| Some(format!("family-{}", numbers.below(6))))),
         ("classification_identifier", text(&mut |numbers| Some(format!("family-{}", numbers.below(6))))),
-        ("source_ip", text(&mut |numbers| Some(numbers.below(60_000)).map(|n| format!("{}.{}.{}.{}", 100 + n % 20, n / 7 % 256, n / 11 % 256, n % 251)))),
+        (
+            "source_ip",
+            text(&mut |numbers| {
+                Some(numbers.below(60_000)).map(|n| format!("{}.{}.{}.{}", 100 + n % 20, n / 7 % 256, n / 11 % 256, n % 251))
+            }),
+        ),
         ("destination_ip", text(&mut |numbers| Some(format!("198.51.100.{}", numbers.below(200))))),
         ("source_as_name", text(&mut |numbers| Some(format!("NETWORK NUMBER {} LIMITED", numbers.below(3_000))))),
         ("source_geolocation_city", text(&mut |numbers| Some(format!("City number {}", numbers.below(300))))),
         ("source_network", text(&mut |numbers| Some(numbers.below(5_000)).map(|n| format!("{}.{}.0.0/16", 100 + n % 20, n / 20)))),
-        ("source_reverse_dns", text(&mut |numbers| Some(numbers.below(60_000)).filter(|n| n % 2 == 0).map(|n| format!("host-{n}.dynamic.example.net")))),
-        ("extra", text(&mut |numbers| Some(numbers.next()).map(|n| format!("{{\"sic\":\"{}\",\"agent\":\"Mozilla/5.0 (rv:{})\",\"count\":{}}}", n % 9_000, n % 40, n % 50)))),
+        (
+            "source_reverse_dns",
+            text(&mut |numbers| Some(numbers.below(60_000)).filter(|n| n % 2 == 0).map(|n| format!("host-{n}.dynamic.example.net"))),
+        ),
+        (
+            "extra",
+            text(&mut |numbers| {
+                Some(numbers.next())
+                    .map(|n| format!("{{\"sic\":\"{}\",\"agent\":\"Mozilla/5.0 (rv:{})\",\"count\":{}}}", n % 9_000, n % 40, n % 50))
+            }),
+        ),
     ]);
     let times: TimestampMicrosecondArray = (0..rows).map(|row| Some(START + (first + row) as i64 * gap)).collect();
     let observed = TimestampMicrosecondArray::from(vec![START + time::DAY; rows]);
@@ -142,7 +158,10 @@ async fn main() -> anyhow::Result<()> {
     let events = store_batches(&store, "example/years", years, 2).await?;
     say("205,000 rows over 1,800 days", started, &format!("{events} events"));
 
-    let small: Vec<RecordBatch> = batches("example/small", 815, 50_000, 1_000_000).iter().flat_map(|batch| (0..batch.num_rows()).step_by(100).map(|row| batch.slice(row, 100.min(batch.num_rows() - row)))).collect();
+    let small: Vec<RecordBatch> = batches("example/small", 815, 50_000, 1_000_000)
+        .iter()
+        .flat_map(|batch| (0..batch.num_rows()).step_by(100).map(|row| batch.slice(row, 100.min(batch.num_rows() - row))))
+        .collect();
     let count = small.len();
     let started = start();
     for (turn, batch) in small.into_iter().enumerate() {

@@ -60,7 +60,8 @@ impl Store {
         for table in self.tables() {
             let version = table.latest().await?;
             for files in too_many(&version, compaction) {
-                let merged = self.merge(table, &version, files, now).await.with_context(|| format!("merging files of {}", table.definition.name))?;
+                let merged =
+                    self.merge(table, &version, files, now).await.with_context(|| format!("merging files of {}", table.definition.name))?;
                 all.files_before += merged.files_before;
                 all.files_after += merged.files_after;
                 all.rows += merged.rows;
@@ -200,7 +201,12 @@ impl MergeWriter {
             let batch = plain(&batch, &self.schema)?;
             let file = match &mut self.file {
                 Some(file) => file,
-                None => self.file.insert(FileWriter::create(self.table.definition, &self.table.place, self.schema.clone(), self.month.as_deref())?),
+                None => self.file.insert(FileWriter::create(
+                    self.table.definition,
+                    &self.table.place,
+                    self.schema.clone(),
+                    self.month.as_deref(),
+                )?),
             };
             file.write(&batch)?;
             if file.size() >= FILE_SIZE {

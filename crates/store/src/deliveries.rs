@@ -126,8 +126,12 @@ impl Store {
 }
 
 fn batch_of(deliveries: &[Delivery]) -> Result<RecordBatch> {
-    let text = |part: fn(&Delivery) -> &str| -> ArrayRef { Arc::new(deliveries.iter().map(|delivery| Some(part(delivery))).collect::<StringArray>()) };
-    let count = |part: fn(&Delivery) -> u64| -> ArrayRef { Arc::new(deliveries.iter().map(|delivery| Some(part(delivery) as i64)).collect::<Int64Array>()) };
+    let text = |part: fn(&Delivery) -> &str| -> ArrayRef {
+        Arc::new(deliveries.iter().map(|delivery| Some(part(delivery))).collect::<StringArray>())
+    };
+    let count = |part: fn(&Delivery) -> u64| -> ArrayRef {
+        Arc::new(deliveries.iter().map(|delivery| Some(part(delivery) as i64)).collect::<Int64Array>())
+    };
     let times: TimestampMicrosecondArray = deliveries.iter().map(|delivery| Some(delivery.time)).collect();
     let days: StringArray = deliveries.iter().map(|delivery| Some(days_text(&delivery.days))).collect();
     let drift: StringArray = deliveries.iter().map(|delivery| delivery.drift.as_deref()).collect();

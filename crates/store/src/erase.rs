@@ -86,7 +86,12 @@ impl Store {
     /// read from this one, goes too, and comes back when that one is read again.
     pub async fn erase_report(&self, report_id: &str, erasing: &Erasing) -> Result<Erasure> {
         self.record(vec![Record { what: "report", subject: report_id.to_owned(), event: None }], erasing).await?;
-        let meant = Arc::new(Matching { columns: vec!["report_id"], matches: Matches::Report(report_id.to_owned()), ids: Mutex::default(), reports: Mutex::default() });
+        let meant = Arc::new(Matching {
+            columns: vec!["report_id"],
+            matches: Matches::Report(report_id.to_owned()),
+            ids: Mutex::default(),
+            reports: Mutex::default(),
+        });
         let kept = u64::from(self.has_report(report_id).await?);
         let mut done = self.take_out(&meant, &[], erasing.now).await?;
         self.delete_report(report_id).await?;
@@ -108,7 +113,12 @@ impl Store {
         if words.is_empty() {
             bail!("an erasure needs at least one value, such as an address of mail");
         }
-        let found = Arc::new(Matching { columns: Vec::new(), matches: Matches::Words(words.clone()), ids: Mutex::default(), reports: Mutex::default() });
+        let found = Arc::new(Matching {
+            columns: Vec::new(),
+            matches: Matches::Words(words.clone()),
+            ids: Mutex::default(),
+            reports: Mutex::default(),
+        });
         self.find(&found).await?;
         let subject = keyed_hash(&words);
         let mut records = vec![Record { what: "person", subject: subject.clone(), event: None }];

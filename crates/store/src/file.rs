@@ -77,7 +77,8 @@ impl FileWriter {
         let path = month.map_or_else(|| name.clone(), |month| format!("{}={month}/{name}", crate::table::MONTH));
         let sink = place.create(&path)?;
         let properties = properties(definition, &schema);
-        let writer = ArrowWriter::try_new(sink, schema, Some(properties)).with_context(|| format!("starting a file of {}", definition.name))?;
+        let writer =
+            ArrowWriter::try_new(sink, schema, Some(properties)).with_context(|| format!("starting a file of {}", definition.name))?;
         Ok(FileWriter { definition, place: place.clone(), path, month: month.map(str::to_owned), writer, rows: 0, feed: None, time: None })
     }
 
@@ -178,9 +179,9 @@ fn properties(definition: &Definition, schema: &SchemaRef) -> WriterProperties {
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_encoding(column.clone(), Encoding::PLAIN)
                 .set_column_compression(column, Compression::UNCOMPRESSED),
-            DataType::Int64 | DataType::Int32 | DataType::Date32 | DataType::Timestamp(_, _) if !is_small_set(field.name()) => properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
+            DataType::Int64 | DataType::Int32 | DataType::Date32 | DataType::Timestamp(_, _) if !is_small_set(field.name()) => {
+                properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, Encoding::DELTA_BINARY_PACKED)
+            }
             DataType::Utf8 if SELDOM_REPEATED.contains(&field.name().as_str()) => properties
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_encoding(column, Encoding::DELTA_LENGTH_BYTE_ARRAY),

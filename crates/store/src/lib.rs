@@ -41,7 +41,7 @@ pub use arrivals::Arrival;
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};
-pub use erase::{Erasure, Erasing};
+pub use erase::{Erasing, Erasure};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};

@@ -67,7 +67,8 @@ impl Place {
     fn local(folder: &Path, runtime: Handle) -> Result<Place> {
         let folder = std::path::absolute(folder).with_context(|| format!("the folder {} has no absolute path", folder.display()))?;
         let url = Url::from_directory_path(&folder).map_err(|()| anyhow!("the folder {} cannot be written as a URL", folder.display()))?;
-        let prefix = ObjectPath::from_absolute_path(&folder).with_context(|| format!("the folder {} has a name that is no object's", folder.display()))?;
+        let prefix = ObjectPath::from_absolute_path(&folder)
+            .with_context(|| format!("the folder {} has a name that is no object's", folder.display()))?;
         Ok(Place { root: Arc::new(LocalFileSystem::new()), prefix, url, folder: Some(folder), runtime })
     }
 
@@ -76,7 +77,8 @@ impl Place {
             url.set_path(&format!("{}/", url.path()));
         }
         let options: HashMap<String, String> = options.iter().cloned().collect();
-        let (root, prefix) = object_store::parse_url_opts(&url, options).with_context(|| format!("storage at {url} is not one that is known"))?;
+        let (root, prefix) =
+            object_store::parse_url_opts(&url, options).with_context(|| format!("storage at {url} is not one that is known"))?;
         Ok(Place { root: Arc::from(root), prefix, url, folder: None, runtime })
     }
 
@@ -229,8 +231,11 @@ impl Place {
             let all: Vec<PathBuf> = files.into_iter().chain(folders).collect();
             let share = all.len().div_ceil(SYNCS).max(1);
             std::thread::scope(|scope| {
-                let threads: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| share.iter().try_for_each(|path| sync_path(path)))).collect();
-                threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread that writes to the disk has died"))?)
+                let threads: Vec<_> =
+                    all.chunks(share).map(|share| scope.spawn(|| share.iter().try_for_each(|path| sync_path(path)))).collect();
+                threads
+                    .into_iter()
+                    .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread that writes to the disk has died"))?)
             })
         };
         tokio::task::spawn_blocking(work).await.context("the thread that writes to the disk has died")?

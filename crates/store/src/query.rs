@@ -185,7 +185,9 @@ fn too_slow(limits: &Limits) -> anyhow::Error {
 /// Errors of the engine, with a way out where there is one.
 fn explained(error: DataFusionError) -> anyhow::Error {
     match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => anyhow::Error::from(error).context("the query needs more memory than its limit; ask for less, such as fewer days or groups"),
+        DataFusionError::ResourcesExhausted(_) => {
+            anyhow::Error::from(error).context("the query needs more memory than its limit; ask for less, such as fewer days or groups")
+        }
         _ => error.into(),
     }
 }
@@ -232,7 +234,11 @@ fn plain_type(kind: &DataType) -> DataType {
 
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(
-        schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), field.is_nullable())).collect::<Vec<_>>(),
+        schema
+            .fields()
+            .iter()
+            .map(|field| Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()))
+            .collect::<Vec<_>>(),
     ))
 }
 

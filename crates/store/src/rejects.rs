@@ -152,7 +152,13 @@ impl Store {
     }
 
     /// Puts these rejects in the place of all that the feed's readings of these reports had: for reading again.
-    pub async fn replace_rejects(&self, feed: &str, report_ids: HashSet<String>, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
+    pub async fn replace_rejects(
+        &self,
+        feed: &str,
+        report_ids: HashSet<String>,
+        prepared: Vec<PreparedRejects>,
+        now: Micros,
+    ) -> Result<()> {
         let add = prepared.into_iter().filter_map(|rejects| rejects.file).collect();
         let replaced = OfReports { feed: feed.to_owned(), report_ids };
         rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
@@ -178,7 +184,9 @@ impl Rewrite for OfReports {
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let (Some(feeds), Some(reports)) = (text("feed"), text("report_id")) else { bail!("rejects without feed and report") };
-        let of = |row: usize| feeds.is_valid(row) && feeds.value(row) == self.feed && reports.is_valid(row) && self.report_ids.contains(reports.value(row));
+        let of = |row: usize| {
+            feeds.is_valid(row) && feeds.value(row) == self.feed && reports.is_valid(row) && self.report_ids.contains(reports.value(row))
+        };
         Ok((0..batch.num_rows()).map(|row| Some(of(row))).collect())
     }
 }

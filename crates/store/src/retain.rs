@@ -53,7 +53,8 @@ impl Store {
             bail!("events have no column \"{unknown}\" that could expire");
         }
         let today = time::day(now);
-        let rules: Vec<Rule> = rules.iter().map(|rule| Rule { retention: rule.clone(), before: today.saturating_sub_unsigned(rule.days) }).collect();
+        let rules: Vec<Rule> =
+            rules.iter().map(|rule| Rule { retention: rule.clone(), before: today.saturating_sub_unsigned(rule.days) }).collect();
         // Remembered before it is done: sightings of days that are about to be taken must not be counted anew.
         self.remember_expired(&rules).await?;
         let beside = Beside { operation: "RETAIN", ..Beside::default() };
@@ -113,7 +114,8 @@ impl Rule {
             Expiring::Extra(_) => Some(batch.column_by_name("extra")),
         };
         let expires = |row: usize| {
-            let is_old = feeds.is_valid(row) && feeds.value(row) == self.retention.feed && day_at(times, row).is_some_and(|day| day < self.before);
+            let is_old =
+                feeds.is_valid(row) && feeds.value(row) == self.retention.feed && day_at(times, row).is_some_and(|day| day < self.before);
             is_old
                 && match (&self.retention.what, value) {
                     (Expiring::Extra(key), Some(Some(extra))) => extra_at(extra, row).is_some_and(|extra| extra.get(key).is_some()),
@@ -163,9 +165,9 @@ impl Rewrite for Rules {
             let rows = rule.rows(&batch)?;
             batch = match &rule.retention.what {
                 Expiring::Row => compute::filter_record_batch(&batch, &compute::not(&rows)?)?,
-                Expiring::Column(column) => with_column(&batch, column, |values| {
-                    Ok(zip(&rows, &new_null_array(values.data_type(), values.len()), values)?)
-                })?,
+                Expiring::Column(column) => {
+                    with_column(&batch, column, |values| Ok(zip(&rows, &new_null_array(values.data_type(), values.len()), values)?))?
+                }
                 Expiring::Extra(key) => with_column(&batch, "extra", |values| Ok(without_key(values, key, &rows)))?,
             };
         }

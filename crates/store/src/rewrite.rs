@@ -82,7 +82,8 @@ pub(crate) struct AllFrom {
 
 impl Rewrite for AllFrom {
     fn reach(&self, file: &LiveFile) -> Reach {
-        let may_stay = |(feed, day): (&String, &i32)| file.may_hold_feed(feed) && file.time.is_none_or(|(first, _)| time::day(first) < *day);
+        let may_stay =
+            |(feed, day): (&String, &i32)| file.may_hold_feed(feed) && file.time.is_none_or(|(first, _)| time::day(first) < *day);
         if self.days.iter().any(may_stay) { Reach::Something } else { Reach::Everything }
     }
 
@@ -191,7 +192,8 @@ fn keep(done: &mut BTreeMap<String, Fate>, beside: &mut [NewFile]) {
 }
 
 fn change(base: &Version, done: &BTreeMap<String, Fate>, beside: &Beside, now: Micros) -> (Change, u64) {
-    let mut change = Change { operation: beside.operation, touched: beside.touched.clone(), transaction: beside.transaction, now, ..Change::default() };
+    let mut change =
+        Change { operation: beside.operation, touched: beside.touched.clone(), transaction: beside.transaction, now, ..Change::default() };
     change.add.extend(beside.add.iter().map(|file| file.live.clone()));
     let mut all = 0;
     for (path, fate) in done {

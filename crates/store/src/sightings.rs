@@ -53,8 +53,18 @@ const KEYS: &[Key] = &[
     // The page itself; a feed that knows no URL names the host.
     Key { kind: "site", asset: &["source_url", "source_fqdn", "source_ip"], port: false, identifier: &[] },
     // A service is opened and closed by its port, and one port can be wrong in several ways.
-    Key { kind: "exposed", asset: &[], port: true, identifier: &["classification_identifier", "protocol_application", "classification_type"] },
-    Key { kind: "resolver", asset: &[], port: true, identifier: &["classification_identifier", "protocol_application", "classification_type"] },
+    Key {
+        kind: "exposed",
+        asset: &[],
+        port: true,
+        identifier: &["classification_identifier", "protocol_application", "classification_type"],
+    },
+    Key {
+        kind: "resolver",
+        asset: &[],
+        port: true,
+        identifier: &["classification_identifier", "protocol_application", "classification_type"],
+    },
     // Who is attacked is attacked, by whatever way.
     Key { kind: "victim", asset: &["destination_ip", "destination_fqdn"], port: false, identifier: &[] },
     // The account is what its owner must change the password of.
@@ -133,7 +143,8 @@ impl Store {
         let mut days = self.unexpired(self.all_days(&events).await?).await?;
         days.0.retain(|feed, _| !is_context(feed));
         let files = self.count(&events, &days).await?;
-        let beside = Beside { operation: "REBUILD", add: files, transaction: transaction(&events), touched: days.clone(), ..Beside::default() };
+        let beside =
+            Beside { operation: "REBUILD", add: files, transaction: transaction(&events), touched: days.clone(), ..Beside::default() };
         let replaced = AllFrom { days: self.expired().await?, time: SIGHTINGS.time };
         rewrite(&self.sightings, Arc::new(replaced), beside, now).await?;
         Ok(days)
@@ -168,7 +179,9 @@ impl Store {
             ..Beside::default()
         };
         let replaced = FeedDaysRows { of: days.clone(), time: SIGHTINGS.time };
-        rewrite(&self.sightings, Arc::new(replaced), beside, now).await.with_context(|| format!("counting sightings up to version {reached} of events"))?;
+        rewrite(&self.sightings, Arc::new(replaced), beside, now)
+            .await
+            .with_context(|| format!("counting sightings up to version {reached} of events"))?;
         Ok(days)
     }
 
@@ -274,7 +287,8 @@ fn sorts_of(batches: Vec<RecordBatch>) -> Vec<Sort> {
     let mut sorts = Vec::new();
     for batch in &batches {
         let (kinds, assets) = (batch.column(0).as_string_view(), batch.column(1).as_string_view());
-        let sort = |(kind, asset): (Option<&str>, Option<&str>)| (kind.unwrap_or_default().to_owned(), asset.unwrap_or_default().to_owned());
+        let sort =
+            |(kind, asset): (Option<&str>, Option<&str>)| (kind.unwrap_or_default().to_owned(), asset.unwrap_or_default().to_owned());
         sorts.extend(kinds.iter().zip(assets).map(sort));
     }
     sorts
@@ -316,7 +330,8 @@ fn counting(sorts: &[Sort], feeds: &[&str], within: &str, simple: bool) -> Strin
     };
     let asset = of_sort(&|key, asset| {
         let own = column_of(asset);
-        let columns: Vec<String> = own.into_iter().chain(key.asset.iter().copied()).map(|column| format!("cast({column} as varchar)")).collect();
+        let columns: Vec<String> =
+            own.into_iter().chain(key.asset.iter().copied()).map(|column| format!("cast({column} as varchar)")).collect();
         if columns.is_empty() { "null".to_owned() } else { format!("coalesce({})", columns.join(", ")) }
     });
     let port = of_sort(&|key, asset| match (key.port, asset.starts_with("destination.")) {
@@ -331,11 +346,13 @@ fn counting(sorts: &[Sort], feeds: &[&str], within: &str, simple: bool) -> Strin
     // What is the same for all is not grouped by: a group costs by its columns, and the engine takes a constant
     // for an order, and a slower way.
     let has_port = sorts.iter().any(|(kind, _)| KEYS.iter().any(|key| key.kind == kind && key.port));
-    let group: Vec<&str> = [("feed", feeds.len() > 1), ("kind", sorts.len() > 1), ("asset", true), ("port", has_port), ("identifier", true), ("day", true)]
-        .into_iter()
-        .filter_map(|(column, differs)| differs.then_some(column))
-        .collect();
-    let same = |column: &'static str, value: String| if group.contains(&column) { column.to_owned() } else { format!("{value} as {column}") };
+    let group: Vec<&str> =
+        [("feed", feeds.len() > 1), ("kind", sorts.len() > 1), ("asset", true), ("port", has_port), ("identifier", true), ("day", true)]
+            .into_iter()
+            .filter_map(|(column, differs)| differs.then_some(column))
+            .collect();
+    let same =
+        |column: &'static str, value: String| if group.contains(&column) { column.to_owned() } else { format!("{value} as {column}") };
     let quoted = |text: Option<&str>| format!("'{}'", text.unwrap_or_default().replace('\'', "''"));
     format!(
         "with seen as (\
@@ -370,13 +387,20 @@ impl MonthWriter {
     async fn write(mut self, batch: RecordBatch) -> Result<MonthWriter> {
         let work = move || {
             let batch = plain(&batch, &SIGHTINGS.file_schema())?;
-            let days = batch.column_by_name("day").and_then(|days| days.as_primitive_opt::<Date32Type>()).ok_or_else(|| anyhow!("sightings without days"))?;
+            let days = batch
+                .column_by_name("day")
+                .and_then(|days| days.as_primitive_opt::<Date32Type>())
+                .ok_or_else(|| anyhow!("sightings without days"))?;
             let mut months: BTreeMap<String, Vec<u32>> = BTreeMap::new();
             for (row, day) in days.values().iter().enumerate() {
                 months.entry(time::month_name(*day)).or_default().push(row as u32);
             }
             for (month, rows) in months {
-                let part = if rows.len() == batch.num_rows() { batch.clone() } else { compute::take_record_batch(&batch, &UInt32Array::from(rows))? };
+                let part = if rows.len() == batch.num_rows() {
+                    batch.clone()
+                } else {
+                    compute::take_record_batch(&batch, &UInt32Array::from(rows))?
+                };
                 self.write_month(month, &part)?;
             }
             Ok(self)

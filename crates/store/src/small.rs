@@ -50,7 +50,8 @@ pub(crate) async fn append(table: &Arc<Table>, rows: RecordBatch, key: &'static 
 
 fn write_lacking(table: &Table, there: &[Arc<LiveFile>], rows: RecordBatch, key: &'static str) -> Result<Option<NewFile>> {
     let mut known = keys(&table.place, there, key)?;
-    let column = rows.column_by_name(key).and_then(|keys| keys.as_string_opt::<i32>()).ok_or_else(|| anyhow!("rows without the column {key}"))?;
+    let column =
+        rows.column_by_name(key).and_then(|keys| keys.as_string_opt::<i32>()).ok_or_else(|| anyhow!("rows without the column {key}"))?;
     let lacking: BooleanArray = column.iter().map(|key| Some(known.insert(key.unwrap_or_default().to_owned()))).collect();
     let lacking = compute::filter_record_batch(&rows, &lacking)?;
     if lacking.num_rows() == 0 {
@@ -74,7 +75,8 @@ pub(crate) fn overlapping<'a>(files: impl Iterator<Item = &'a Arc<LiveFile>>, bo
 pub(crate) fn keys(place: &Place, files: &[Arc<LiveFile>], key: &str) -> Result<HashSet<String>> {
     let mut found = HashSet::new();
     for live in files {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?).with_context(|| format!("opening {}", live.path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)
+            .with_context(|| format!("opening {}", live.path))?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), [key]);
         for batch in builder.with_projection(mask).build()? {
             let batch = batch.with_context(|| format!("reading {}", live.path))?;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use event::time::{self, Micros};
 
-use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Prepared, Room};
 use crate::arrivals::Owner;
 use crate::days::Days;
 use crate::deliveries::DELIVERIES;
 use crate::erase::{ERASURES, Erased};
+use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Prepared, Room};
 use crate::place::Place;
 use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
@@ -131,7 +131,11 @@ impl Store {
         if let (Some(whole_from), Some(first)) = (self.expired().await?.get(feed), days.first())
             && first < whole_from
         {
-            bail!("{} of {feed} has expired and cannot be read again; days from {} on can", time::day_name(*first), time::day_name(*whole_from));
+            bail!(
+                "{} of {feed} has expired and cannot be read again; days from {} on can",
+                time::day_name(*first),
+                time::day_name(*whole_from)
+            );
         }
         events::replace_days(&self.events, feed, days, prepared, now).await
     }
@@ -145,7 +149,9 @@ async fn check_format(place: &Place, writable: bool) -> Result<()> {
             match version {
                 Some(FORMAT) => Ok(()),
                 Some(newer) if newer > FORMAT => {
-                    bail!("its format is {newer}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one")
+                    bail!(
+                        "its format is {newer}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one"
+                    )
                 }
                 _ => bail!("its file \"format\" says {:?}, which no version of Waglan writes: is this a store?", text.trim()),
             }

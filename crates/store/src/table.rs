@@ -13,12 +13,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use chrono::DateTime;
+use deltalake_core::DeltaTable;
 use deltalake_core::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::{Action, Add, CommitInfo, IsolationLevel, Metadata, Protocol, Remove, StructType, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::table::state::DeltaTableState;
-use deltalake_core::DeltaTable;
 use event::time::{self, Micros};
 use object_store::prefix::PrefixStore;
 use serde::Deserialize;
@@ -231,7 +231,8 @@ impl Table {
         let Some(bytes) = self.place.read(&entry_name(number)).await? else { return Ok(None) };
         let actions: Result<Vec<Action>, _> = serde_json::Deserializer::from_slice(&bytes).into_iter().collect();
         let actions = actions.with_context(|| self.at(number))?;
-        let mut entry = Entry { added: Vec::new(), removed: Vec::new(), changed_rows: false, time: None, touched: None, actions: Vec::new() };
+        let mut entry =
+            Entry { added: Vec::new(), removed: Vec::new(), changed_rows: false, time: None, touched: None, actions: Vec::new() };
         for action in &actions {
             match action {
                 Action::Add(add) => {
@@ -289,7 +290,12 @@ impl Table {
         if number % CHECKPOINT_EVERY == 0 {
             // The commit stands whatever becomes of the summary; the next one will do.
             if let Err(error) = self.checkpoint().await {
-                tracing::warn!(table = self.definition.name, version = number, error = format!("{error:#}"), "no checkpoint could be written");
+                tracing::warn!(
+                    table = self.definition.name,
+                    version = number,
+                    error = format!("{error:#}"),
+                    "no checkpoint could be written"
+                );
             }
         }
         Ok(Some(version))
@@ -395,7 +401,8 @@ impl Table {
         while self.writable {
             let metadata = version.metadata.clone().ok_or_else(|| anyhow!("the log of {} has no metadata", self.definition.name))?;
             let mut value = serde_json::to_value(&metadata)?;
-            let schema: Value = serde_json::from_str(value["schemaString"].as_str().unwrap_or_default()).context("reading the table's schema")?;
+            let schema: Value =
+                serde_json::from_str(value["schemaString"].as_str().unwrap_or_default()).context("reading the table's schema")?;
             let Some(wider) = wider_schema(schema, &(self.definition.schema)())? else { break };
             value["schemaString"] = Value::String(wider.to_string());
             let number = version.number.map_or(0, |number| number + 1);
@@ -492,7 +499,8 @@ fn stats_columns(definition: &Definition) -> Vec<&'static str> {
 
 /// Statistics as the protocol has them: times in milliseconds, rounded outwards.
 fn stats(definition: &Definition, file: &LiveFile) -> Value {
-    let is_day = (definition.schema)().field_with_name(definition.time).is_ok_and(|field| field.data_type() == &arrow::datatypes::DataType::Date32);
+    let is_day =
+        (definition.schema)().field_with_name(definition.time).is_ok_and(|field| field.data_type() == &arrow::datatypes::DataType::Date32);
     let time_text = |time: Micros| if is_day { time::day_name(time::day(time)) } else { milliseconds_text(time) };
     let (mut first, mut last) = (json!({}), json!({}));
     if let (Some(column), Some((least, most))) = (definition.feed, &file.feed) {

@@ -10,8 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use event::time::{self, Micros};
 use event::{Reject, batch, id};
 use store::{
-    Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Expiring, Limits, Outcome, Overtaken, Prepared, RejectSource, Retention,
-    Settings, Store, days_of_text, days_text, delivery_id,
+    Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Expiring, Limits, Outcome, Overtaken, Prepared, RejectSource,
+    Retention, Settings, Store, days_of_text, days_text, delivery_id,
 };
 use tempfile::TempDir;
 
@@ -35,17 +35,20 @@ fn rows_of(feed: &str, rows: &[Row]) -> RecordBatch {
     let text = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let ids: Vec<[u8; 16]> = rows.iter().map(|row| blake3_id(&format!("{feed} {row:?}"))).collect();
     let times: TimestampMicrosecondArray = rows.iter().map(|row| Some(at(row.0))).collect();
-    batch::from_columns(rows.len(), vec![
-        ("id", Arc::new(BinaryArray::from_iter_values(ids))),
-        ("feed", text(vec![feed; rows.len()])),
-        ("provider", text(vec!["example"; rows.len()])),
-        ("kind", text(vec!["bot"; rows.len()])),
-        ("asset", text(vec!["source.ip"; rows.len()])),
-        ("time_source", Arc::new(times.with_timezone("UTC"))),
-        ("source_ip", text(rows.iter().map(|row| row.1).collect())),
-        ("source_port", Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int32Array>())),
-        ("malware_name", text(rows.iter().map(|row| row.3).collect())),
-    ])
+    batch::from_columns(
+        rows.len(),
+        vec![
+            ("id", Arc::new(BinaryArray::from_iter_values(ids))),
+            ("feed", text(vec![feed; rows.len()])),
+            ("provider", text(vec!["example"; rows.len()])),
+            ("kind", text(vec!["bot"; rows.len()])),
+            ("asset", text(vec!["source.ip"; rows.len()])),
+            ("time_source", Arc::new(times.with_timezone("UTC"))),
+            ("source_ip", text(rows.iter().map(|row| row.1).collect())),
+            ("source_port", Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int32Array>())),
+            ("malware_name", text(rows.iter().map(|row| row.3).collect())),
+        ],
+    )
 }
 
 fn blake3_id(text: &str) -> [u8; 16] {
@@ -58,15 +61,19 @@ fn many(feed: &str, start: &str, from: i64, count: i64) -> RecordBatch {
     let numbers = from..from + count;
     let ids: Vec<[u8; 16]> = numbers.clone().map(|number| blake3_id(&format!("{feed} {number}"))).collect();
     let times: TimestampMicrosecondArray = numbers.clone().map(|number| Some(at(start) + number * time::SECOND)).collect();
-    let addresses: StringArray = numbers.map(|number| Some(format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255))).collect();
+    let addresses: StringArray =
+        numbers.map(|number| Some(format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255))).collect();
     let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; count as usize])) };
-    batch::from_columns(count as usize, vec![
-        ("id", Arc::new(BinaryArray::from_iter_values(ids))),
-        ("feed", same(feed)),
-        ("kind", same("bot")),
-        ("time_source", Arc::new(times.with_timezone("UTC"))),
-        ("source_ip", Arc::new(addresses)),
-    ])
+    batch::from_columns(
+        count as usize,
+        vec![
+            ("id", Arc::new(BinaryArray::from_iter_values(ids))),
+            ("feed", same(feed)),
+            ("kind", same("bot")),
+            ("time_source", Arc::new(times.with_timezone("UTC"))),
+            ("source_ip", Arc::new(addresses)),
+        ],
+    )
 }
 
 async fn open(folder: &TempDir) -> Store {
@@ -127,10 +134,7 @@ const DAY_ONE: &[Row] = &[
     ("2023-02-18 23:59:59", "2001:db8::1", 443, "qakbot"),
 ];
 
-const DAY_TWO: &[Row] = &[
-    ("2023-02-18 23:59:59", "2001:db8::1", 443, "qakbot"),
-    ("2023-02-19 00:00:00", "192.0.2.1", 80, "mirai"),
-];
+const DAY_TWO: &[Row] = &[("2023-02-18 23:59:59", "2001:db8::1", 443, "qakbot"), ("2023-02-19 00:00:00", "192.0.2.1", 80, "mirai")];
 
 const ALL: &str = "select time_source, source_ip, source_port, malware_name from events order by 1, 2";
 
@@ -160,7 +164,10 @@ async fn another_feed_says_something_else() {
     let store = open(&folder).await;
     store_rows(&store, FEED, DAY_ONE).await;
     assert_eq!(store_rows(&store, OTHER, DAY_ONE).await.events, 3);
-    assert_eq!(ask(&store, "select feed, count(*) from events group by feed order by feed").await, ["example/list 3", "example/sinkhole 3"]);
+    assert_eq!(
+        ask(&store, "select feed, count(*) from events group by feed order by feed").await,
+        ["example/list 3", "example/sinkhole 3"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,9 +284,11 @@ async fn networks_can_be_asked_for() {
     assert_eq!(ask(&store, &within("192.0.2.0/31")).await, ["192.0.2.1"]);
     assert_eq!(ask(&store, &within("192.0.2.0/24")).await, ["192.0.2.1", "192.0.2.2"]);
     assert_eq!(ask(&store, &within("2001:db8::/32")).await, ["2001:db8::1"]);
-    assert_eq!(ask(&store, "select in_network('192.0.2.1', '192.0.2.1'), in_network('no', '10.0.0.0/8'), length(hex(id)) from events limit 1").await, [
-        "true - 32"
-    ]);
+    assert_eq!(
+        ask(&store, "select in_network('192.0.2.1', '192.0.2.1'), in_network('no', '10.0.0.0/8'), length(hex(id)) from events limit 1")
+            .await,
+        ["true - 32"]
+    );
     let wrong = store.query(&within("192.0.2.0/99"), Vec::new(), &limits()).await;
     let wrong = match wrong {
         Ok(answer) => format!("{:#}", answer.collect().await.expect_err("no such network")),
@@ -374,13 +383,16 @@ async fn reading_again_replaces_whole_days_of_one_feed() {
     let outcome = reread(&store, FEED, "2023-02-18", mended).await.expect("days are replaced");
     assert_eq!((outcome.rows, outcome.events, outcome.repeats, outcome.other_days), (3, 1, 1, 1));
     let all = "select feed, time_source, source_ip, malware_name from events order by 1, 2";
-    assert_eq!(ask(&store, all).await, [
-        "example/list 2023-02-18T00:00:01Z 192.0.2.1 mirai",
-        "example/list 2023-02-18T00:00:02Z 192.0.2.2 mirai",
-        "example/list 2023-02-18T23:59:59Z 2001:db8::1 qakbot",
-        "example/sinkhole 2023-02-18T00:00:01Z 192.0.2.1 mirai.b",
-        "example/sinkhole 2023-02-19T00:00:00Z 192.0.2.1 mirai",
-    ]);
+    assert_eq!(
+        ask(&store, all).await,
+        [
+            "example/list 2023-02-18T00:00:01Z 192.0.2.1 mirai",
+            "example/list 2023-02-18T00:00:02Z 192.0.2.2 mirai",
+            "example/list 2023-02-18T23:59:59Z 2001:db8::1 qakbot",
+            "example/sinkhole 2023-02-18T00:00:01Z 192.0.2.1 mirai.b",
+            "example/sinkhole 2023-02-19T00:00:00Z 192.0.2.1 mirai",
+        ]
+    );
     // A day of which nothing is left is empty.
     reread(&store, FEED, "2023-02-18..2023-02-19", &[]).await.expect("days are emptied");
     assert_eq!(ask(&store, "select feed, count(*) from events group by 1").await, ["example/list 3"]);
@@ -399,7 +411,8 @@ async fn who_is_overtaken_is_told() {
     store.commit(vec![elsewhere], now()).await.expect("another feed is not concerned");
     // The other way round: an append that comes while days are read again.
     let only = days("2023-02-18");
-    let append_again = store.append(AppendSettings { feed: FEED, expected_rows: 1, columns: COLUMNS, only_days: Some(&only) }).await.expect("an append");
+    let append_again =
+        store.append(AppendSettings { feed: FEED, expected_rows: 1, columns: COLUMNS, only_days: Some(&only) }).await.expect("an append");
     store_rows(&store, FEED, DAY_ONE).await;
     let prepared = append_again.finish().await.expect("an append ends");
     let refused = store.replace_days(FEED, &only, prepared, now()).await.expect_err("it would lose what came meanwhile");
@@ -496,10 +509,10 @@ async fn deliveries_and_rejects_are_recorded_once() {
     store.commit_rejects(vec![write(&first), write(&[])], now()).await.expect("rejects are recorded");
     store.commit_rejects(vec![write(&first)], now()).await.expect("rejects are recorded");
     let all = "select feed, line, \"column\", reason, raw from rejects order by line";
-    assert_eq!(ask(&store, all).await, [
-        "example/sinkhole 2 ip \"no\": not an IP address 2023-02-18,no",
-        "example/sinkhole 7 ip \"no\": not an IP address 2023-02-18,no",
-    ]);
+    assert_eq!(
+        ask(&store, all).await,
+        ["example/sinkhole 2 ip \"no\": not an IP address 2023-02-18,no", "example/sinkhole 7 ip \"no\": not an IP address 2023-02-18,no",]
+    );
     let again = write(&[reject(7, "still wrong")]);
     store.replace_rejects(FEED, HashSet::from([report_id.to_owned()]), vec![again], now()).await.expect("rejects are replaced");
     assert_eq!(ask(&store, "select line, reason from rejects").await, ["7 still wrong"]);
@@ -515,10 +528,14 @@ async fn sightings_brought_up_to_date_are_sightings_counted_anew() {
     store_rows(&store, FEED, DAY_ONE).await;
     store_rows(&store, "example/context", DAY_ONE).await;
     let counted = store.refresh_sightings(is_context, now()).await.expect("sightings are counted");
-    assert_eq!(counted.0.into_iter().map(|(feed, days)| format!("{feed} {}", days_text(&days))).collect::<Vec<_>>(), ["example/sinkhole 2023-02-18"]);
+    assert_eq!(
+        counted.0.into_iter().map(|(feed, days)| format!("{feed} {}", days_text(&days))).collect::<Vec<_>>(),
+        ["example/sinkhole 2023-02-18"]
+    );
     assert_eq!(store.refresh_sightings(is_context, now()).await.expect("nothing is new").0.len(), 0);
     store_rows(&store, FEED, DAY_TWO).await;
-    store_rows(&store, FEED, &[("2023-02-18 12:00:00", "192.0.2.1", 4711, "mirai"), ("2023-03-01 00:00:00", "192.0.2.1", 80, "mirai")]).await;
+    store_rows(&store, FEED, &[("2023-02-18 12:00:00", "192.0.2.1", 4711, "mirai"), ("2023-03-01 00:00:00", "192.0.2.1", 80, "mirai")])
+        .await;
     store_rows(&store, OTHER, &DAY_ONE[..1]).await;
     store.refresh_sightings(is_context, now()).await.expect("sightings are counted");
     let expected = [
@@ -531,14 +548,19 @@ async fn sightings_brought_up_to_date_are_sightings_counted_anew() {
     ];
     assert_eq!(ask(&store, SIGHTINGS).await, expected);
     // One machine with one infection is one key, whoever sees it and whenever.
-    assert_eq!(ask(&store, "select asset, count(distinct key), count(distinct feed) from sightings group by 1 order by 1").await, [
-        "192.0.2.1 1 2",
-        "192.0.2.2 1 1",
-        "2001:db8::1 1 1",
-    ]);
-    let version = ask(&store, "select key, feed, kind, asset, port, identifier, day, first, last, count, in_scope from sightings order by 1, 2, 7").await;
+    assert_eq!(
+        ask(&store, "select asset, count(distinct key), count(distinct feed) from sightings group by 1 order by 1").await,
+        ["192.0.2.1 1 2", "192.0.2.2 1 1", "2001:db8::1 1 1",]
+    );
+    let version =
+        ask(&store, "select key, feed, kind, asset, port, identifier, day, first, last, count, in_scope from sightings order by 1, 2, 7")
+            .await;
     store.rebuild_sightings(is_context, now()).await.expect("sightings are counted anew");
-    assert_eq!(ask(&store, "select key, feed, kind, asset, port, identifier, day, first, last, count, in_scope from sightings order by 1, 2, 7").await, version);
+    assert_eq!(
+        ask(&store, "select key, feed, kind, asset, port, identifier, day, first, last, count, in_scope from sightings order by 1, 2, 7")
+            .await,
+        version
+    );
     reread(&store, FEED, "2023-02-18", &DAY_ONE[2..]).await.expect("days are replaced");
     store.refresh_sightings(is_context, now()).await.expect("sightings are counted");
     let left: Vec<&str> = expected.iter().copied().filter(|line| !line.starts_with("example/sinkhole 2023-02-18 192")).collect();
@@ -598,11 +620,10 @@ async fn what_expires_is_taken_out_and_its_sightings_stay() {
     let touched = store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied");
     assert_eq!(touched, 3 + 1);
     assert_eq!(store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied"), 0);
-    assert_eq!(ask(&store, "select feed, time_source, malware_name from events order by 1, 2").await, [
-        "example/list 2023-02-18T23:59:59Z -",
-        "example/list 2023-02-19T00:00:00Z mirai",
-        "example/sinkhole 2023-02-19T00:00:00Z mirai",
-    ]);
+    assert_eq!(
+        ask(&store, "select feed, time_source, malware_name from events order by 1, 2").await,
+        ["example/list 2023-02-18T23:59:59Z -", "example/list 2023-02-19T00:00:00Z mirai", "example/sinkhole 2023-02-19T00:00:00Z mirai",]
+    );
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
     assert_eq!(ask(&store, SIGHTINGS).await, sightings);
     store.rebuild_sightings(|_| false, now()).await.expect("sightings are counted");
@@ -624,7 +645,10 @@ async fn what_is_erased_does_not_come_back() {
     };
     let say = async |report: &str| {
         let columns: Vec<&str> = COLUMNS.iter().copied().chain(["report_id"]).collect();
-        let append = store.append(AppendSettings { feed: FEED, expected_rows: 2, columns: &columns, only_days: None }).await.expect("an append begins");
+        let append = store
+            .append(AppendSettings { feed: FEED, expected_rows: 2, columns: &columns, only_days: None })
+            .await
+            .expect("an append begins");
         let mut writer = append.writer();
         writer.push(said(report)).expect("a batch is taken");
         writer.close().expect("a writer closes");
@@ -719,7 +743,10 @@ async fn storage_without_folders_will_do() {
     let mut back = Vec::new();
     tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
     assert!(back == report && store.report_path(&mark.id).is_none());
-    store.erase_person(&["10.0.0.2".into()], &Erasing { by: "officer".into(), reason: "asked to".into(), now: now() }).await.expect("a person is erased");
+    store
+        .erase_person(&["10.0.0.2".into()], &Erasing { by: "officer".into(), reason: "asked to".into(), now: now() })
+        .await
+        .expect("a person is erased");
     assert_eq!(ask(&store, "select count(*) from events").await, ["200001"]);
 }
 
@@ -732,6 +759,7 @@ async fn an_answer_can_be_a_file() {
     let answer = store.query("select * from events", Vec::new(), &limits()).await.expect("a query");
     assert_eq!(answer.write_parquet(&path).await.expect("a file is written"), 3);
     let extra = RecordBatch::try_from_iter([("name", Arc::new(StringArray::from(vec!["example/sinkhole"])) as ArrayRef)]).expect("a batch");
-    let joined = store.query("select count(*) from events join feeds on feed = name", vec![("feeds", extra)], &limits()).await.expect("a query");
+    let joined =
+        store.query("select count(*) from events join feeds on feed = name", vec![("feeds", extra)], &limits()).await.expect("a query");
     assert_eq!(joined.collect().await.expect("rows").iter().flat_map(lines).collect::<Vec<_>>(), ["3"]);
 }

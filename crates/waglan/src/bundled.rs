@@ -7,7 +7,11 @@ include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 /// The tables of all feeds that the program knows by itself.
 pub(crate) fn feeds() -> Vec<File> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    FEEDS.iter().filter(|(path, _)| path.ends_with(".toml")).map(|(path, bytes)| File { path: (*path).to_owned(), text: text(bytes) }).collect()
+    FEEDS
+        .iter()
+        .filter(|(path, _)| path.ends_with(".toml"))
+        .map(|(path, bytes)| File { path: (*path).to_owned(), text: text(bytes) })
+        .collect()
 }
 
 /// A feed's sample, or its family's.

@@ -34,7 +34,9 @@ impl Place {
         }
         #[expect(clippy::disallowed_methods, reason = "where a user's data lies is the system's convention")]
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = variable("XDG_DATA_HOME").or_else(|| variable("LOCALAPPDATA")).or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+        let base = variable("XDG_DATA_HOME")
+            .or_else(|| variable("LOCALAPPDATA"))
+            .or_else(|| variable("HOME").map(|home| home.join(".local/share")));
         let base = base.ok_or_else(|| anyhow!("there is no home folder to keep data in; say where with --data DIR"))?;
         Ok(base.join("waglan").display().to_string())
     }

@@ -97,7 +97,10 @@ fn a_sample_parsed_and_the_same_sample_stored() {
 
     let next_day = run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-04T06:00:00Z"]).arg(&path));
     assert_eq!(next_day.status.code(), Some(1));
-    assert_eq!(query(&data, "SELECT count(*) AS deliveries, count(DISTINCT report_id) AS reports FROM deliveries"), "deliveries,reports\n2,1\n");
+    assert_eq!(
+        query(&data, "SELECT count(*) AS deliveries, count(DISTINCT report_id) AS reports FROM deliveries"),
+        "deliveries,reports\n2,1\n"
+    );
     let sightings = query(&data, "SELECT count(DISTINCT day) AS days FROM sightings");
     assert_eq!(sightings, "days\n2\n", "an unchanged list on two days is two days of sightings");
 }
@@ -135,7 +138,8 @@ fn secrets_are_kept_nowhere() {
         _ => "",
     };
     let row: Vec<String> = columns.iter().map(|name| format!("\"{}\"", cell(name))).collect();
-    std::fs::write(&path, format!("{}\n{}\n\"cut,hunter2-planted\n", header.lines().next().expect("a header"), row.join(","))).expect("writable");
+    std::fs::write(&path, format!("{}\n{}\n\"cut,hunter2-planted\n", header.lines().next().expect("a header"), row.join(",")))
+        .expect("writable");
     run(waglan(&data).args(["ingest", "--provider", "shadowserver"]).arg(&path));
     assert_eq!(query(&data, "SELECT source_ip FROM events"), "source_ip\n192.0.2.7\n");
     for file in files_below(&data) {
@@ -266,7 +270,10 @@ fn a_mended_table_is_applied_by_reading_again() {
     std::fs::write(&report, "address,seen\n192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,01.03.2026\n").expect("writable");
     let ingested = run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-02"]).arg(&report));
     assert_eq!(ingested.status.code(), Some(1));
-    assert_eq!(query(&data, "SELECT line, \"column\", reason FROM rejects"), "line,column,reason\n3,seen,\"\"\"01.03.2026\"\": not a time\"\n");
+    assert_eq!(
+        query(&data, "SELECT line, \"column\", reason FROM rejects"),
+        "line,column,reason\n3,seen,\"\"\"01.03.2026\"\": not a time\"\n"
+    );
 
     std::fs::write(own.join("list.toml"), table(" | time %d.%m.%Y")).expect("writable");
     let retried = run(waglan(&data).args(["rejects", "retry", "--feed", "example/list"]));

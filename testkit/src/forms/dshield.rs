@@ -15,7 +15,11 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let mut ranking: Vec<(u64, u32, &str, &str, &str)> = Vec::new();
     for spell in spells::steady("attackers", day, 400, 9) {
         let mut chance = spell.chance("network");
-        let networks = if chance.percent(12) { quarter.country.networks_for(crate::country::Purpose::Hosting, Version::V4) } else { quarter.country.networks_abroad(Version::V4) };
+        let networks = if chance.percent(12) {
+            quarter.country.networks_for(crate::country::Purpose::Hosting, Version::V4)
+        } else {
+            quarter.country.networks_abroad(Version::V4)
+        };
         let network = chance.pick(&networks);
         let std::net::IpAddr::V4(address) = network.address(&mut chance) else { continue };
         let start = address.to_bits() & !255;
@@ -29,7 +33,8 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let mut text = preface(day);
     for (targets, start, name, country, domain) in &ranking {
         let (first, last) = (std::net::Ipv4Addr::from_bits(*start), std::net::Ipv4Addr::from_bits(*start | 255));
-        writeln!(text, "{first}\t{last}\t24\t{targets}\t{}\t{country}\tabuse@{domain}", name.to_uppercase()).expect("a string takes any text");
+        writeln!(text, "{first}\t{last}\t24\t{targets}\t{}\t{country}\tabuse@{domain}", name.to_uppercase())
+            .expect("a string takes any text");
     }
     vec![Delivery {
         feed: "dshield/block",

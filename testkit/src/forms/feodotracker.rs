@@ -17,8 +17,7 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let edition = day - (calendar::weekday(day) - 4).max(0);
     let servers = if event::time::day_name(day) == EMPTY { Vec::new() } else { spells::steady("command and control", edition, 110, 26) };
     let objects: Vec<String> = servers.iter().map(|spell| object(&quarter.country, spell, edition)).collect();
-    let planted =
-        Planted { rows: objects.len() as u64, unchanged: edition < day && edition >= quarter.first, ..Planted::default() };
+    let planted = Planted { rows: objects.len() as u64, unchanged: edition < day && edition >= quarter.first, ..Planted::default() };
     let text = if objects.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", objects.join(",\n")) };
     vec![Delivery {
         feed: "abuse-ch/feodotracker",
@@ -29,11 +28,13 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     }]
 }
 
-const FAMILIES: &[(&str, u16)] = &[("Pikabot", 2078), ("QakBot", 443), ("QakBot", 995), ("Emotet", 8080), ("Dridex", 443), ("BumbleBee", 443)];
+const FAMILIES: &[(&str, u16)] =
+    &[("Pikabot", 2078), ("QakBot", 443), ("QakBot", 995), ("Emotet", 8080), ("Dridex", 443), ("BumbleBee", 443)];
 
 fn object(country: &Country, spell: &Spell, edition: i32) -> String {
     let mut chance = spell.chance("server");
-    let networks = if chance.percent(40) { country.networks_for(Purpose::Hosting, Version::V4) } else { country.networks_abroad(Version::V4) };
+    let networks =
+        if chance.percent(40) { country.networks_for(Purpose::Hosting, Version::V4) } else { country.networks_abroad(Version::V4) };
     let network = chance.pick(&networks);
     let address = network.address(&mut chance);
     let (family, port) = chance.pick(FAMILIES);

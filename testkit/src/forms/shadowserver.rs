@@ -117,8 +117,20 @@ fn scan(at: Micros, severity: &'static str, end: &End<'_>, service: (&'static st
     let system = end.network.system;
     let (protocol, port) = service;
     vec![
-        calendar::stamp(at).into(), severity.into(), end.address.to_string().into(), protocol.into(), port.into(), name, tag.into(),
-        asn, country, region, city, system.naics.into(), named_by, system.sector.into(),
+        calendar::stamp(at).into(),
+        severity.into(),
+        end.address.to_string().into(),
+        protocol.into(),
+        port.into(),
+        name,
+        tag.into(),
+        asn,
+        country,
+        region,
+        city,
+        system.naics.into(),
+        named_by,
+        system.sector.into(),
     ]
 }
 
@@ -128,8 +140,21 @@ fn from(at: Cell, protocol: &'static str, end: &End<'_>, port: String, device: [
     let system = end.network.system;
     let [vendor, kind, model] = device;
     vec![
-        at, protocol.into(), end.address.to_string().into(), port.into(), asn, country, region, city, end.name(),
-        system.naics.into(), system.sector.into(), vendor.into(), kind.into(), model.into(), severity.into(),
+        at,
+        protocol.into(),
+        end.address.to_string().into(),
+        port.into(),
+        asn,
+        country,
+        region,
+        city,
+        end.name(),
+        system.naics.into(),
+        system.sector.into(),
+        vendor.into(),
+        kind.into(),
+        model.into(),
+        severity.into(),
     ]
 }
 
@@ -137,9 +162,7 @@ fn from(at: Cell, protocol: &'static str, end: &End<'_>, port: String, device: [
 fn to(end: &End<'_>, port: &'static str) -> Vec<Cell> {
     let [asn, country, region, city] = end.place();
     let system = end.network.system;
-    vec![
-        end.address.to_string().into(), port.into(), asn, country, region, city, "".into(), system.naics.into(), system.sector.into(),
-    ]
+    vec![end.address.to_string().into(), port.into(), asn, country, region, city, "".into(), system.naics.into(), system.sector.into()]
 }
 
 /// The columns of `columns::SEEN`, less the four that are empty in most reports.
@@ -149,7 +172,10 @@ fn seen(infection: &'static str, tag: &'static str, application: &'static str) -
 
 /// What stands at a customer's end, as far as it shows.
 const DEVICES: &[[&str; 3]] = &[
-    ["", "", ""], ["", "", ""], ["", "", ""], ["", "", ""],
+    ["", "", ""],
+    ["", "", ""],
+    ["", "", ""],
+    ["", "", ""],
     ["Example Networks", "router", "EX-100"],
     ["Example Networks", "router", "EX-210"],
     ["Example Vision", "ip-camera", "Cam 7"],

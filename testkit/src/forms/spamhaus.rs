@@ -18,7 +18,8 @@ const CUT: &str = "2024-01-19";
 pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let edition = edition(day);
     let mut lines = lines(quarter, edition);
-    let mut planted = Planted { rows: lines.len() as u64 + 1, ignored: 1, unchanged: edition < day && edition >= quarter.first, ..Planted::default() };
+    let mut planted =
+        Planted { rows: lines.len() as u64 + 1, ignored: 1, unchanged: edition < day && edition >= quarter.first, ..Planted::default() };
     lines.push(description(edition, lines.len()));
     if event::time::day_name(day) == CUT {
         lines[7].truncate(30);
@@ -52,7 +53,10 @@ fn lines(quarter: &Quarter, edition: i32) -> Vec<String> {
     }
     listed.sort_unstable();
     let registry = |number: u64| ["ripencc", "apnic", "arin", "lacnic", "afrinic"][number as usize % 5];
-    listed.iter().map(|(prefix, number)| format!("{{\"cidr\":\"{prefix}\",\"sblid\":\"SBL{number}\",\"rir\":\"{}\"}}", registry(*number))).collect()
+    listed
+        .iter()
+        .map(|(prefix, number)| format!("{{\"cidr\":\"{prefix}\",\"sblid\":\"SBL{number}\",\"rir\":\"{}\"}}", registry(*number)))
+        .collect()
 }
 
 fn description(edition: i32, rows: usize) -> String {

@@ -26,11 +26,5 @@ pub(crate) fn unpack() -> Vec<Tweets> {
 pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let file_name = format!("{}.csv", calendar::compact(day));
     let Some((_, bytes)) = quarter.tweets.iter().find(|(name, _)| *name == file_name) else { return Vec::new() };
-    vec![Delivery {
-        feed: "tweetfeed/daily",
-        file_name,
-        arrived_at: calendar::at(day + 1, 2400),
-        bytes: bytes.clone(),
-        planted: None,
-    }]
+    vec![Delivery { feed: "tweetfeed/daily", file_name, arrived_at: calendar::at(day + 1, 2400), bytes: bytes.clone(), planted: None }]
 }

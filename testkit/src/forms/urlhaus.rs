@@ -14,7 +14,8 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     csv.end = "\r\n";
     let mut repeats = 0;
     for added in (day - WINDOW + 1..=day).rev() {
-        let mut urls: Vec<(i64, Site<'_>)> = sites::new_on(&quarter.country, "malware", added, 700, 35).map(|site| (second(&site), site)).collect();
+        let mut urls: Vec<(i64, Site<'_>)> =
+            sites::new_on(&quarter.country, "malware", added, 700, 35).map(|site| (second(&site), site)).collect();
         urls.sort_by_key(|(second, site)| (-second, site.spell.seed));
         urls.iter().enumerate().for_each(|(nth, (second, site))| csv.push(row(site, added, *second, nth, day)));
         // Whoever reads from the quarter's first day on has seen all but this day's.
@@ -67,7 +68,10 @@ fn row(site: &Site<'_>, added: i32, second: i64, nth: usize, day: i32) -> Vec<Ce
         (format!("http://{}:{}/{}", site.address, 30_000 + chance.below(30_000), chance.pick(&["i", "bin.sh", "Mozi.m", "arm7"])), tag)
     } else {
         let file = chance.pick(&["invoice_07.doc", "Setup%20(x64),final.exe?dl=1", "update.zip", "report.js"]);
-        (format!("{}://{}/{}/{file}", site.scheme(), site.host, chance.hex(6)), chance.pick(&["doc,Emotet", "exe,Lumma", "None", "js,SocGholish"]))
+        (
+            format!("{}://{}/{}/{file}", site.scheme(), site.host, chance.hex(6)),
+            chance.pick(&["doc,Emotet", "exe,Lumma", "None", "js,SocGholish"]),
+        )
     };
     // Tried again every day, and gone in the end: the columns that change.
     let is_online = site.spell.chance("online").at(day).percent(100 - ((day - added) as u64 * 3).min(90));
@@ -81,6 +85,9 @@ fn row(site: &Site<'_>, added: i32, second: i64, nth: usize, day: i32) -> Vec<Ce
         "malware_download".into(),
         tags.into(),
         format!("https://urlhaus.abuse.ch/url/{number}/").into(),
-        Chance::of("reporters").at(chance.below(12) as i64).pick(&["reporter_one", "gull", "night_watch", "Anonymous", "reporter, third"]).into(),
+        Chance::of("reporters")
+            .at(chance.below(12) as i64)
+            .pick(&["reporter_one", "gull", "night_watch", "Anonymous", "reporter, third"])
+            .into(),
     ]
 }

@@ -79,7 +79,8 @@ mod tests {
     #[track_caller]
     fn check(networks: &[&str]) {
         let record = |number: usize| format!("number = {number}").parse().expect("TOML");
-        let records: Vec<_> = networks.iter().enumerate().map(|(number, text)| (text.parse().expect("a network"), record(number))).collect();
+        let records: Vec<_> =
+            networks.iter().enumerate().map(|(number, text)| (text.parse().expect("a network"), record(number))).collect();
         for record_size in [RecordSize::Bits24, RecordSize::Bits28, RecordSize::Bits32] {
             let table = mmdb::write(&records, &About { kind: "Test", build_epoch: 0, record_size });
             let reader = Reader::from_source(&table).expect("a table");
@@ -98,7 +99,16 @@ mod tests {
 
     #[test]
     fn it_leads_where_the_readers_does() {
-        check(&["192.0.2.0/24", "192.0.2.128/25", "192.0.2.130/32", "10.0.0.0/8", "172.16.0.0/16", "172.17.0.0/17", "0.0.0.0/32", "255.255.255.255/32"]);
+        check(&[
+            "192.0.2.0/24",
+            "192.0.2.128/25",
+            "192.0.2.130/32",
+            "10.0.0.0/8",
+            "172.16.0.0/16",
+            "172.17.0.0/17",
+            "0.0.0.0/32",
+            "255.255.255.255/32",
+        ]);
         check(&["192.0.2.0/24", "192.0.2.130/32", "10.0.0.0/8", "2001:db8::/32"]);
         check(&["0.0.0.0/0"]);
         check(&["10.0.0.0/8", "::/0"]);

@@ -1,8 +1,6 @@
 //! One field's column on its way: takes texts, numbers and times as the field's type wants them.
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use event::time::{self, Micros};
 use event::{Field, Type, Wrong, value};
 
@@ -127,4 +125,3 @@ impl Column {
         }
     }
 }
-

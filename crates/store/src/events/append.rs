@@ -195,7 +195,15 @@ impl Append {
             bail!("rows that name another feed, or none, were appended to {}", shared.feed);
         }
         let only_days = shared.only_days;
-        Ok(Prepared { feed: shared.feed, table: shared.table, version: shared.version, filter: shared.filter, files: gathered.files, counts: gathered.counts, only_days })
+        Ok(Prepared {
+            feed: shared.feed,
+            table: shared.table,
+            version: shared.version,
+            filter: shared.filter,
+            files: gathered.files,
+            counts: gathered.counts,
+            only_days,
+        })
     }
 
     /// Writes those suspects that are no repeats after all.

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use arrow::array::BooleanArray;
 use event::time::Micros;
 
+use super::EVENTS;
 use super::append::{Counts, Prepared};
 use super::ids::{IdSet, Wanted, id_at, ids_of, read_ids};
-use super::EVENTS;
 use crate::days::{Days, FeedDays};
 use crate::file::rewrite;
 use crate::table::{Change, Entry, LiveFile, Table, Version};

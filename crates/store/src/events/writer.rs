@@ -112,9 +112,11 @@ impl AppendWriter {
     }
 
     fn refuse_unknown_columns(&self, batch: &RecordBatch) -> Result<()> {
-        let unknown = batch.schema_ref().fields().iter().find(|field| {
-            field.name() != crate::table::MONTH && self.shared.schema.index_of(field.name()).is_err()
-        });
+        let unknown = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .find(|field| field.name() != crate::table::MONTH && self.shared.schema.index_of(field.name()).is_err());
         match unknown {
             Some(field) => bail!("the column \"{}\" was not announced when the append of {} began", field.name(), self.shared.feed),
             None => Ok(()),
@@ -218,8 +220,10 @@ impl AppendWriter {
             .collect();
         let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
         order.sort_by_key(|row| months[*row as usize]);
-        let runs: Vec<(Month, usize)> =
-            order.chunk_by(|one, next| months[*one as usize] == months[*next as usize]).map(|run| (months[run[0] as usize], run.len())).collect();
+        let runs: Vec<(Month, usize)> = order
+            .chunk_by(|one, next| months[*one as usize] == months[*next as usize])
+            .map(|run| (months[run[0] as usize], run.len()))
+            .collect();
         let sorted = compute::take_record_batch(batch, &UInt32Array::from(order))?;
         let mut start = 0;
         for (month, rows) in runs {

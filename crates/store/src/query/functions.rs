@@ -40,31 +40,39 @@ pub(super) fn register(session: &SessionContext, names: &NameFunctions) {
 /// `in_network(source_ip, '192.0.2.0/24')`: null where either is none.
 fn in_network() -> ScalarUDF {
     let text = || DataType::Utf8View;
-    create_udf("in_network", vec![text(), text()], DataType::Boolean, Volatility::Immutable, Arc::new(|arguments: &[ColumnarValue]| {
-        let rows = rows_of(arguments);
-        let addresses = arguments[0].to_array(rows)?;
-        let addresses = addresses.as_string_view();
-        let contains = |network: Option<IpNet>, row: usize| -> Option<bool> {
-            let address: IpAddr = addresses.is_valid(row).then(|| addresses.value(row).parse().ok())??;
-            Some(network?.contains(&address))
-        };
-        let found: BooleanArray = match &arguments[1] {
-            // One network for all rows is read once.
-            ColumnarValue::Scalar(network) => {
-                let network = match network.try_as_str().flatten() {
-                    Some(text) => Some(network_of(text)?),
-                    None => None,
-                };
-                (0..rows).map(|row| contains(network, row)).collect()
-            }
-            ColumnarValue::Array(_) => {
-                let networks = arguments[1].to_array(rows)?;
-                let networks = networks.as_string_view();
-                (0..rows).map(|row| contains(networks.is_valid(row).then(|| network_of(networks.value(row)).ok()).flatten(), row)).collect()
-            }
-        };
-        answer(arguments, Arc::new(found))
-    }))
+    create_udf(
+        "in_network",
+        vec![text(), text()],
+        DataType::Boolean,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let rows = rows_of(arguments);
+            let addresses = arguments[0].to_array(rows)?;
+            let addresses = addresses.as_string_view();
+            let contains = |network: Option<IpNet>, row: usize| -> Option<bool> {
+                let address: IpAddr = addresses.is_valid(row).then(|| addresses.value(row).parse().ok())??;
+                Some(network?.contains(&address))
+            };
+            let found: BooleanArray = match &arguments[1] {
+                // One network for all rows is read once.
+                ColumnarValue::Scalar(network) => {
+                    let network = match network.try_as_str().flatten() {
+                        Some(text) => Some(network_of(text)?),
+                        None => None,
+                    };
+                    (0..rows).map(|row| contains(network, row)).collect()
+                }
+                ColumnarValue::Array(_) => {
+                    let networks = arguments[1].to_array(rows)?;
+                    let networks = networks.as_string_view();
+                    (0..rows)
+                        .map(|row| contains(networks.is_valid(row).then(|| network_of(networks.value(row)).ok()).flatten(), row))
+                        .collect()
+                }
+            };
+            answer(arguments, Arc::new(found))
+        }),
+    )
 }
 
 /// A network, or an address that stands for itself.
@@ -75,43 +83,61 @@ fn network_of(text: &str) -> Result<IpNet> {
 }
 
 fn part_of_name(name: &'static str, part: NamePart) -> ScalarUDF {
-    create_udf(name, vec![DataType::Utf8View], DataType::Utf8View, Volatility::Immutable, Arc::new(move |arguments: &[ColumnarValue]| {
-        let names = arguments[0].to_array(rows_of(arguments))?;
-        let parts: StringViewArray = names.as_string_view().iter().map(|name| name.and_then(part)).collect();
-        answer(arguments, Arc::new(parts))
-    }))
+    create_udf(
+        name,
+        vec![DataType::Utf8View],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(move |arguments: &[ColumnarValue]| {
+            let names = arguments[0].to_array(rows_of(arguments))?;
+            let parts: StringViewArray = names.as_string_view().iter().map(|name| name.and_then(part)).collect();
+            answer(arguments, Arc::new(parts))
+        }),
+    )
 }
 
 /// `hex(id)`: bytes as text, the form in which ids are shown.
 fn hex() -> ScalarUDF {
-    create_udf("hex", vec![DataType::BinaryView], DataType::Utf8View, Volatility::Immutable, Arc::new(|arguments: &[ColumnarValue]| {
-        let bytes = arguments[0].to_array(rows_of(arguments))?;
-        let text: StringViewArray = bytes.as_binary_view().iter().map(|bytes| bytes.map(event::id::hex)).collect();
-        answer(arguments, Arc::new(text))
-    }))
+    create_udf(
+        "hex",
+        vec![DataType::BinaryView],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let bytes = arguments[0].to_array(rows_of(arguments))?;
+            let text: StringViewArray = bytes.as_binary_view().iter().map(|bytes| bytes.map(event::id::hex)).collect();
+            answer(arguments, Arc::new(text))
+        }),
+    )
 }
 
 /// `sighting_key(kind, asset, port, identifier)`: what one thing is known by at all its sightings.
 fn sighting_key() -> ScalarUDF {
-    create_udf("sighting_key", vec![DataType::Utf8View; 4], DataType::Utf8View, Volatility::Immutable, Arc::new(|arguments: &[ColumnarValue]| {
-        let rows = rows_of(arguments);
-        let parts = arguments.iter().map(|argument| argument.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let mut message = Vec::new();
-        let keys: StringViewArray = (0..rows)
-            .map(|row| {
-                message.clear();
-                for part in &parts {
-                    let part = part.as_string_view();
-                    let value = if part.is_valid(row) { part.value(row) } else { "" };
-                    // Lengths keep apart what would run together.
-                    message.extend_from_slice(&(value.len() as u64).to_le_bytes());
-                    message.extend_from_slice(value.as_bytes());
-                }
-                Some(event::id::name(&message))
-            })
-            .collect();
-        answer(arguments, Arc::new(keys))
-    }))
+    create_udf(
+        "sighting_key",
+        vec![DataType::Utf8View; 4],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let rows = rows_of(arguments);
+            let parts = arguments.iter().map(|argument| argument.to_array(rows)).collect::<Result<Vec<_>>>()?;
+            let mut message = Vec::new();
+            let keys: StringViewArray = (0..rows)
+                .map(|row| {
+                    message.clear();
+                    for part in &parts {
+                        let part = part.as_string_view();
+                        let value = if part.is_valid(row) { part.value(row) } else { "" };
+                        // Lengths keep apart what would run together.
+                        message.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                        message.extend_from_slice(value.as_bytes());
+                    }
+                    Some(event::id::name(&message))
+                })
+                .collect();
+            answer(arguments, Arc::new(keys))
+        }),
+    )
 }
 
 fn rows_of(arguments: &[ColumnarValue]) -> usize {

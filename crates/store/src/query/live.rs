@@ -78,7 +78,8 @@ impl LiveTable {
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let files = self.pruned(state, filters)?;
         let statistics = self.statistics_of(&files);
-        let groups = FileGroup::new(files.iter().map(|file| self.partitioned(file)).collect()).split_files(state.config().target_partitions());
+        let groups =
+            FileGroup::new(files.iter().map(|file| self.partitioned(file)).collect()).split_files(state.config().target_partitions());
         let options = &state.config_options().execution.parquet;
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let source = ParquetSource::new(self.schema.clone())
@@ -102,7 +103,9 @@ impl LiveTable {
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(self.files.clone()) };
         let schema = self.schema.table_schema();
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema.clone())?)?;
-        let Ok(predicate) = PruningPredicateBuilder::new().with_file_schema(schema.clone()).try_build(filter) else { return Ok(self.files.clone()) };
+        let Ok(predicate) = PruningPredicateBuilder::new().with_file_schema(schema.clone()).try_build(filter) else {
+            return Ok(self.files.clone());
+        };
         let keep = predicate.prune(&Bounds { definition: self.definition, files: &self.files })?;
         Ok(self.files.iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect())
     }

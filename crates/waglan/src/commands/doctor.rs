@@ -31,7 +31,14 @@ impl Doctor {
         };
         let scope = &configuration.scope;
         let has_scope = !(scope.countries.is_empty() && scope.tlds.is_empty() && scope.networks.is_empty() && scope.asns.is_empty());
-        say(has_scope, if has_scope { "the scope is configured".into() } else { "no scope: nothing is ours to watch; state [scope] in waglan.toml".into() })?;
+        say(
+            has_scope,
+            if has_scope {
+                "the scope is configured".into()
+            } else {
+                "no scope: nothing is ours to watch; state [scope] in waglan.toml".into()
+            },
+        )?;
         let desk = match place.desk(Access::Read).await {
             Ok(desk) => desk,
             Err(error) => {
@@ -46,7 +53,8 @@ impl Doctor {
         for missing in desk.missing_tables(time::day(clock::now())) {
             say(false, format!("{missing} `waglan geo update FILE` puts a table in place."))?;
         }
-        const COUNTS: &str = "SELECT count(*) AS events, count(DISTINCT feed) AS feeds, min(time_source) AS first, max(time_source) AS last FROM events";
+        const COUNTS: &str =
+            "SELECT count(*) AS events, count(DISTINCT feed) AS feeds, min(time_source) AS first, max(time_source) AS last FROM events";
         match desk.query(&operator(), &Sql { text: COUNTS, rows: None }).await {
             Ok(answer) => {
                 let (batches, _) = desk::collect(answer).await?;

@@ -109,13 +109,24 @@ impl Show {
                 let conditions: Vec<String> = assignment
                     .conditions
                     .iter()
-                    .map(|condition| format!("where {} is {}{}", condition.column, if condition.among { "" } else { "not " }, condition.words.join(" or ")))
+                    .map(|condition| {
+                        format!(
+                            "where {} is {}{}",
+                            condition.column,
+                            if condition.among { "" } else { "not " },
+                            condition.words.join(" or ")
+                        )
+                    })
                     .collect();
                 text += &format!("{:<24} {} {}\n", assignment.column, target(&assignment.target), conditions.join(", "));
             }
         }
-        let unmentioned: Vec<&str> =
-            feed.columns.iter().filter(|column| !feed.assignments.iter().any(|assignment| assignment.column == **column)).map(String::as_str).collect();
+        let unmentioned: Vec<&str> = feed
+            .columns
+            .iter()
+            .filter(|column| !feed.assignments.iter().any(|assignment| assignment.column == **column))
+            .map(String::as_str)
+            .collect();
         if !unmentioned.is_empty() {
             text += &format!("\nto extra under their own names: {}\n", unmentioned.join(" "));
         }

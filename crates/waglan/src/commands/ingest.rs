@@ -66,7 +66,9 @@ pub(crate) fn tell(summary: &Summary) {
         return;
     }
     let mut said = format!("{}: {} rows, {} new events", delivery.feed, delivery.rows, delivery.events);
-    for (count, what) in [(delivery.repeats, "repeated"), (delivery.rejects, "rejected"), (delivery.ignored, "ignored"), (delivery.erased, "erased before")] {
+    for (count, what) in
+        [(delivery.repeats, "repeated"), (delivery.rejects, "rejected"), (delivery.ignored, "ignored"), (delivery.erased, "erased before")]
+    {
         if count > 0 {
             said += &format!(", {count} {what}");
         }

@@ -38,7 +38,12 @@ impl StoreCommand {
             StoreCommand::Vacuum(vacuum) => {
                 let keep = Duration::from_secs(u64::from(vacuum.keep_days) * 86_400);
                 let (done, packed) = desk.vacuum(&actor, keep, now).await?;
-                format!("{} files deleted, {} MiB, {} entries of logs; {packed} reports packed", done.files, done.size >> 20, done.log_entries)
+                format!(
+                    "{} files deleted, {} MiB, {} entries of logs; {packed} reports packed",
+                    done.files,
+                    done.size >> 20,
+                    done.log_entries
+                )
             }
             StoreCommand::Retain => format!("{} events taken out or shortened", desk.retain(&actor, now).await?),
         };

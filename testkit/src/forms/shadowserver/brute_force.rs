@@ -53,17 +53,13 @@ fn row(country: &Country, machine: &Machine<'_>, day: i32, second: i64, nth: u32
     cells.extend(to(&honeypot, port));
     cells.extend(seen("", "brute-force", service));
     let length = chance.below(20_000_000) as i64;
-    let told: [Cell; 6] = [
-        service.into(),
-        stamp(0).into(),
-        stamp(length).into(),
-        client.into(),
-        chance.pick(ACCOUNTS).into(),
-        chance.pick(PASSWORDS).into(),
-    ];
+    let told: [Cell; 6] =
+        [service.into(), stamp(0).into(), stamp(length).into(), client.into(), chance.pick(ACCOUNTS).into(), chance.pick(PASSWORDS).into()];
     cells.extend(told);
     let payload = chance.percent(5).then(|| chance.hex(32));
-    cells.push(payload.as_ref().map_or("".into(), |hash| format!("http://files.example.net/{}.sh", hash.get(..4).unwrap_or_default()).into()));
+    cells.push(
+        payload.as_ref().map_or("".into(), |hash| format!("http://files.example.net/{}.sh", hash.get(..4).unwrap_or_default()).into()),
+    );
     cells.push(payload.unwrap_or_default().into());
     cells.extend(["", "", "", "", "", "", "", "", "iot"].map(Cell::from));
     cells

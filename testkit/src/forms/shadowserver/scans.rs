@@ -32,13 +32,19 @@ fn found<'c>(country: &'c Country, name: &str, day: i32, hundredths: u64, mean: 
     let spells = spells::steady(name, day, hundredths, mean).into_iter();
     // A scan misses one machine in twelve.
     let answering = spells.filter(|spell| spell.chance("answers").at(day).percent(92));
-    let mut found: Vec<Found<'c>> =
-        answering.map(|spell| (spell.chance("scanned").at(day).below(86_400) as i64, Machine::of(spell, country, spread, Version::V4))).collect();
+    let mut found: Vec<Found<'c>> = answering
+        .map(|spell| (spell.chance("scanned").at(day).below(86_400) as i64, Machine::of(spell, country, spread, Version::V4)))
+        .collect();
     found.sort_by_key(|(second, machine)| (*second, machine.spell.seed));
     found
 }
 
-fn rows<'c>(found: &[Found<'c>], day: i32, kind: (&'static str, (&'static str, &'static str), &'static str), mut more: impl FnMut(&Machine<'c>) -> Vec<Cell>) -> Vec<Vec<Cell>> {
+fn rows<'c>(
+    found: &[Found<'c>],
+    day: i32,
+    kind: (&'static str, (&'static str, &'static str), &'static str),
+    mut more: impl FnMut(&Machine<'c>) -> Vec<Cell>,
+) -> Vec<Vec<Cell>> {
     let (severity, service, tag) = kind;
     let row = |(second, machine): &Found<'c>| {
         let mut cells = scan(calendar::at(day, *second), severity, &End::of(machine, day, 0), service, tag);
@@ -75,8 +81,17 @@ pub(in crate::forms) fn desktops(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let changed = day >= calendar::day(DESKTOPS_CHANGED);
     let tail: &[&str] = if changed { &DESKTOPS_GAINED } else { &[DESKTOPS_LOST] };
     let mut csv = Csv::new(
-        [columns::SCAN, &["handshake", "rdp_protocol"], columns::CERTIFICATE, &["ssl_version"], columns::KEYS, columns::FINGERPRINTS, &["tlsv13_support", "tlsv13_cipher"], tail]
-            .concat(),
+        [
+            columns::SCAN,
+            &["handshake", "rdp_protocol"],
+            columns::CERTIFICATE,
+            &["ssl_version"],
+            columns::KEYS,
+            columns::FINGERPRINTS,
+            &["tlsv13_support", "tlsv13_cipher"],
+            tail,
+        ]
+        .concat(),
     );
     let found = found(&quarter.country, "desktops", day, 520, 26, &DESKTOPS);
     let more = |machine: &Machine<'_>| {
@@ -119,7 +134,13 @@ fn certificate(machine: &Machine<'_>) -> Vec<Cell> {
 /// The columns of `columns::KEYS` and `columns::FINGERPRINTS`.
 fn fingerprints(machine: &Machine<'_>) -> Vec<Cell> {
     let mut chance = machine.spell.chance("fingerprints");
-    vec!["sha256WithRSAEncryption".into(), "rsaEncryption".into(), colons(&mut chance, 32), colons(&mut chance, 64), colons(&mut chance, 16)]
+    vec![
+        "sha256WithRSAEncryption".into(),
+        "rsaEncryption".into(),
+        colons(&mut chance, 32),
+        colons(&mut chance, 64),
+        colons(&mut chance, 16),
+    ]
 }
 
 /// `0A:1B:..`, so many bytes.
@@ -135,8 +156,16 @@ pub(in crate::forms) fn certificates(quarter: &Quarter, day: i32) -> Vec<Deliver
     }
     let mut csv = Csv::new(
         [
-            columns::SCAN, &["handshake", "cipher_suite", "ssl_poodle"], columns::CERTIFICATE, &["ssl_version"], columns::KEYS, columns::NAMES,
-            &["freak_vulnerable", "freak_cipher_suite"], columns::FINGERPRINTS, columns::PAGE, &["jarm"],
+            columns::SCAN,
+            &["handshake", "cipher_suite", "ssl_poodle"],
+            columns::CERTIFICATE,
+            &["ssl_version"],
+            columns::KEYS,
+            columns::NAMES,
+            &["freak_vulnerable", "freak_cipher_suite"],
+            columns::FINGERPRINTS,
+            columns::PAGE,
+            &["jarm"],
         ]
         .concat(),
     );
@@ -172,14 +201,17 @@ fn names(machine: &Machine<'_>) -> Vec<Cell> {
 /// The columns of `columns::PAGE`.
 fn page(machine: &Machine<'_>, day: i32) -> Vec<Cell> {
     let mut chance = machine.spell.chance("page");
-    let (code, reason) = chance.pick(&[("200", "OK"), ("200", "OK"), ("301", "Moved Permanently"), ("401", "Unauthorized"), ("403", "Forbidden")]);
+    let (code, reason) =
+        chance.pick(&[("200", "OK"), ("200", "OK"), ("301", "Moved Permanently"), ("401", "Unauthorized"), ("403", "Forbidden")]);
     let asks: Cell = if code == "401" { "Basic realm=\"Router, 2nd floor\"" } else { "" }.into();
     let length = 200 + chance.below(40_000);
     let date = calendar::mail_stamp(calendar::at(day, 43_200));
     let server = chance.pick(&["nginx", "Apache", "", "Microsoft-IIS/10.0", "Example Web/2"]);
     let mut cells: Vec<Cell> = ["HTTP/1.1", code, reason, "text/html", "close"].map(Cell::from).to_vec();
     cells.extend([asks, "".into(), server.into(), length.to_string().into(), "".into(), date.into()]);
-    cells.extend(["Y", "Y", "N", "N", "unknown", "x509: certificate signed by unknown authority", "Y", "TLS_AES_128_GCM_SHA256"].map(Cell::from));
+    cells.extend(
+        ["Y", "Y", "N", "N", "unknown", "x509: certificate signed by unknown authority", "Y", "TLS_AES_128_GCM_SHA256"].map(Cell::from),
+    );
     cells
 }
 
@@ -193,8 +225,11 @@ pub(in crate::forms) fn devices(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let more = |machine: &Machine<'_>| {
         let mut chance = machine.spell.chance("device");
         let device = chance.pick(&[
-            ["Example Networks", "router", "EX-100"], ["Example Networks", "router", "EX-210"], ["Example Vision", "ip-camera", "Cam 7"],
-            ["Example Storage", "nas", "Shelf 2"], ["Example Print", "printer", "P4, \"duplex\""],
+            ["Example Networks", "router", "EX-100"],
+            ["Example Networks", "router", "EX-210"],
+            ["Example Vision", "ip-camera", "Cam 7"],
+            ["Example Storage", "nas", "Shelf 2"],
+            ["Example Print", "printer", "P4, \"duplex\""],
         ]);
         let version = format!("{}.{}.{}", 1 + chance.below(8), chance.below(60), chance.below(10));
         device.map(Cell::from).into_iter().chain([version.into()]).collect()

@@ -163,12 +163,18 @@ const SINKHOLES: u32 = 65551;
 
 /// What it asked for: from `http_url` on.
 fn request(call: &Call<'_>, chance: &mut Chance) -> [Cell; 8] {
-    let host: Cell = format!("{}{}.example.net", call.family.path.trim_matches(|c: char| !c.is_ascii_alphabetic()).get(..1).unwrap_or("c"), chance.below(40)).into();
+    let host: Cell = format!(
+        "{}{}.example.net",
+        call.family.path.trim_matches(|c: char| !c.is_ascii_alphabetic()).get(..1).unwrap_or("c"),
+        chance.below(40)
+    )
+    .into();
     let path = format!("{}{}", call.family.path, if chance.percent(60) { format!("?id={}", chance.hex(12)) } else { String::new() });
     let url = if chance.percent(50) { format!("GET {path} HTTP/1.1") } else { path };
     let encrypted = call.family.port == "443";
     let proxy: Cell = if chance.percent(4) { format!("10.0.{}.{}", chance.below(256), chance.below(256)).into() } else { "".into() };
-    let machine: Cell = if chance.percent(6) { format!("DESKTOP-{}", call.machine.spell.chance("name").hex(7).to_uppercase()).into() } else { "".into() };
+    let machine: Cell =
+        if chance.percent(6) { format!("DESKTOP-{}", call.machine.spell.chance("name").hex(7).to_uppercase()).into() } else { "".into() };
     [
         url.into(),
         host.clone(),

@@ -23,8 +23,9 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
 pub(in crate::forms) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     let date = event::time::day_name(day);
     let mut csv = Csv::new([columns::SCAN, columns::WEBSITE].concat());
-    let mut rows: Vec<(i64, Site<'_>)> =
-        sites::on(&quarter.country, "broken into", day, 110, 24, 78).map(|site| (site.spell.chance("scan").at(day).below(86_400) as i64, site)).collect();
+    let mut rows: Vec<(i64, Site<'_>)> = sites::on(&quarter.country, "broken into", day, 110, 24, 78)
+        .map(|site| (site.spell.chance("scan").at(day).below(86_400) as i64, site))
+        .collect();
     rows.sort_by_key(|(second, site)| (*second, site.spell.seed));
     rows.iter().for_each(|(second, site)| csv.push(row(site, day, *second)));
     csv.western = date == WESTERN;

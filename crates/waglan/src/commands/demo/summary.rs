@@ -90,7 +90,14 @@ fn head(out: &mut String, taken: &Taken) -> Result<()> {
     writeln!(out, "\n{} in the first quarter of 2024. The country is made up; one of its feeds is real (TweetFeed, CC0).", country::NAME)?;
     if taken.deliveries > 0 {
         let rate = taken.rows as f64 / taken.seconds.max(0.001);
-        writeln!(out, "{} deliveries, {} rows, in {:.1} s: {} rows a second.", taken.deliveries, grouped(taken.rows), taken.seconds, grouped(rate as u64))?;
+        writeln!(
+            out,
+            "{} deliveries, {} rows, in {:.1} s: {} rows a second.",
+            taken.deliveries,
+            grouped(taken.rows),
+            taken.seconds,
+            grouped(rate as u64)
+        )?;
     }
     if taken.known > 0 {
         writeln!(out, "{} deliveries were in the store already: nothing was done with them.", taken.known)?;
@@ -121,7 +128,8 @@ fn table(out: &mut String, batches: &[RecordBatch]) -> Result<()> {
     let mut rows: Vec<Vec<String>> = vec![schema.fields().iter().map(|field| field.name().replace('_', " ")).collect()];
     let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%d")).with_timestamp_tz_format(Some("%Y-%m-%d"));
     for batch in batches {
-        let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect::<Result<Vec<_>, _>>()?;
+        let formatters =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             let cell = |(formatter, column): (&ArrayFormatter<'_>, &std::sync::Arc<dyn Array>)| {
                 let text = formatter.value(row).to_string();
@@ -135,7 +143,8 @@ fn table(out: &mut String, batches: &[RecordBatch]) -> Result<()> {
             rows.push(cells);
         }
     }
-    let widths: Vec<usize> = (0..schema.fields().len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> =
+        (0..schema.fields().len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     for row in rows {
         out.push(' ');
         for (place, cell) in row.iter().enumerate() {
