@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use testkit::{Quarter, deliveries};
 
-#[expect(clippy::disallowed_methods, reason = "run by hand")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("into which folder?")?);
     for delivery in deliveries(&Quarter::first_of_2024()) {

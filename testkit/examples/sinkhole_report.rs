@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use testkit::sinkhole::{Report, write_sinkhole_report};
 
-#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement, run by hand")]
+#[expect(clippy::print_stdout, reason = "a measurement, run by hand")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let rows: u64 = arguments.next().ok_or("how many rows?")?.parse()?;

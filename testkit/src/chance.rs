@@ -63,12 +63,12 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
+    number ^ (number >> 31)
 }
 
 /// A drawn number brought below `bound`.
 pub(crate) fn scale(drawn: u64, bound: u64) -> u64 {
-    (u128::from(drawn) * u128::from(bound) >> 64) as u64
+    ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
 }
 
 #[cfg(test)]

@@ -24,3 +24,6 @@ mod spells;
 
 pub use country::Country;
 pub use quarter::{Delivery, Planted, Quarter, deliveries};
+
+/// The one feed whose rows nobody made up, and under which licence they are passed on.
+pub const REAL_FEED: &str = "TweetFeed, CC0";

@@ -172,7 +172,7 @@ impl Rows {
         if !self.is_repeat(number) {
             return number;
         }
-        let drawn = mix(number ^ 0x5eed_0f_0000_0000);
+        let drawn = mix(number ^ 0x005e_ed0f_0000_0000);
         let back = if drawn & 3 == 0 { number } else { number.min(NEAR) };
         let mut origin = number - 1 - scale(drawn, back);
         while self.is_repeat(origin) {
@@ -193,7 +193,7 @@ impl Rows {
         let machine = mix(scale(call.min(call.rotate_left(32)), MACHINES) ^ 0x3ac4_0000_0000_0000);
         let detail = mix(machine ^ 0xde7a_0000_0000_0000);
         let network = pick(&self.networks, machine);
-        let address = network.first + scale(machine << 16 | machine >> 48, network.size) as u32;
+        let address = network.first + scale(machine.rotate_left(16), network.size) as u32;
         let family = pick(&self.families, detail);
 
         out.push(b'"');
@@ -371,7 +371,7 @@ fn agents() -> Vec<String> {
     let old = |system: &str, version: u32| format!("Mozilla/4.0 (compatible; MSIE {}.0; {system})", 5 + version);
     let agent = |number: u32| {
         let system = SYSTEMS[number as usize % SYSTEMS.len()];
-        if number % 4 != 0 { old(system, number / 5) } else { chrome(system, 80 + number / 5) }
+        if !number.is_multiple_of(4) { old(system, number / 5) } else { chrome(system, 80 + number / 5) }
     };
     (0..200).map(agent).collect()
 }

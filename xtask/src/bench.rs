@@ -15,6 +15,12 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { name: "read", takes: "FEED FILE", about: "how long a report takes to become events, without anything else", run: read },
+    Bench {
+        name: "throughput",
+        takes: "[ROWS]",
+        about: "a report from file to committed events, beside DuckDB that turns it into Parquet without understanding it",
+        run: throughput,
+    },
     Bench { name: "enrich", takes: "[FILE.mmdb...]", about: "what enriching a row costs, over made-up tables or these", run: enrich },
 ];
 
@@ -42,6 +48,21 @@ fn read(arguments: &[String]) -> anyhow::Result<Outcome> {
 
 fn enrich(arguments: &[String]) -> anyhow::Result<Outcome> {
     example("enrich", "speed", arguments)
+}
+
+/// Builds what is measured, and lets a script run and compare it: the peer is a Python package.
+fn throughput(arguments: &[String]) -> anyhow::Result<Outcome> {
+    let rows = arguments.first().map_or("1000000", String::as_str);
+    let mut build = cargo::cargo();
+    build.args(["build", "--quiet", "--release", "--package", "waglan", "--bin", "waglan"]);
+    cargo::finish(&mut build)?;
+    let mut example = cargo::cargo();
+    example.args(["build", "--quiet", "--release", "--package", "testkit", "--example", "sinkhole_report"]);
+    cargo::finish(&mut example)?;
+    let release = cargo::target_folder()?.join("release");
+    let mut measure = std::process::Command::new(crate::test::python()?);
+    measure.arg(cargo::root().join("xtask/bench/throughput.py")).arg(&release).arg(rows);
+    cargo::finish(&mut measure)
 }
 
 /// A crate's own example that measures, as it would be released.

@@ -18,6 +18,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<Outcome> {
     cargo::finish(&mut tests)
 }
 
+/// A Python with other engines in it.
+pub(crate) fn python() -> anyhow::Result<std::path::PathBuf> {
+    system::prepare()?;
+    python::prepare(&cargo::target_folder()?)
+}
+
 /// Everything, unless the arguments name packages: cargo would let "everything" win.
 fn scope(arguments: &[String]) -> Option<&'static str> {
     let names_packages = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");

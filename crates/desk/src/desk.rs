@@ -31,6 +31,8 @@ pub struct Opening {
 pub struct Desk {
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,
+    /// The files of which the catalog is made.
+    pub(crate) feed_files: Vec<File>,
     pub(crate) tables: Dated,
     pub(crate) configuration: Configuration,
     pub(crate) audit: Audit,
@@ -42,19 +44,19 @@ pub struct Desk {
 impl Desk {
     pub async fn open(opening: Opening) -> Result<Desk> {
         let Opening { location, access, configuration, feeds, malware_aliases, writer } = opening;
-        let folder = (!location.contains("://")).then(|| PathBuf::from(&location));
+        let folder = folder_of(&location);
         let settings = Settings {
             access,
             options: configuration.storage.clone().into_iter().collect(),
             memory_limit: usize::try_from(configuration.memory << 20).context("memory in the configuration")?,
             temporary: configuration.temporary.clone(),
             names: NameFunctions { registrable_domain: enrich::registrable_domain, public_suffix: enrich::public_suffix },
-            ..Settings::default()
         };
         let store = Store::open(&location, settings).await?;
-        let catalog = catalog(feeds, configuration.feeds.as_deref(), folder.as_deref())?;
+        let feed_files = feed_files(feeds, configuration.feeds.as_deref(), folder.as_deref())?;
+        let catalog = Catalog::read(&feed_files);
         let tables = tables::load(&configuration, folder.as_deref(), &malware_aliases)?;
-        Ok(Desk { store, catalog, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
+        Ok(Desk { store, catalog, feed_files, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -76,8 +78,18 @@ impl Desk {
     }
 }
 
+/// The feeds that a desk at this place knows, without opening it.
+pub fn catalog(location: &str, configuration: &Configuration, feeds: Vec<File>) -> Result<Catalog> {
+    Ok(Catalog::read(&feed_files(feeds, configuration.feeds.as_deref(), folder_of(location).as_deref())?))
+}
+
+/// The data folder, where the data is in one.
+fn folder_of(location: &str) -> Option<PathBuf> {
+    (!location.contains("://")).then(|| PathBuf::from(location))
+}
+
 /// The program's tables, under those of the configured folder and of `feeds` in the data folder.
-fn catalog(mut files: Vec<File>, configured: Option<&std::path::Path>, folder: Option<&std::path::Path>) -> Result<Catalog> {
+fn feed_files(mut files: Vec<File>, configured: Option<&std::path::Path>, folder: Option<&std::path::Path>) -> Result<Vec<File>> {
     let data = folder.map(|folder| folder.join("feeds"));
     for folder in data.iter().map(PathBuf::as_path).chain(configured) {
         if folder.is_dir() {
@@ -89,7 +101,7 @@ fn catalog(mut files: Vec<File>, configured: Option<&std::path::Path>, folder: O
             bail!("the folder of feeds, {}, is not there: mend \"feeds\" in the configuration", folder.display());
         }
     }
-    Ok(Catalog::read(&files))
+    Ok(files)
 }
 
 fn files_in(folder: &std::path::Path) -> Result<Vec<File>> {
@@ -109,5 +121,7 @@ fn files_in(folder: &std::path::Path) -> Result<Vec<File>> {
             }
         }
     }
+    // Of two tables for one feed the later file's holds, so the order must not be the file system's.
+    files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }

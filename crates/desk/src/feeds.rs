@@ -1,10 +1,47 @@
-//! The feeds that are known, as a table that SQL and lists can read.
+//! The feeds that are known: as a table that SQL and lists can read, and brought up to date by a provider's own document.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::{Result, anyhow, bail};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use event::time::Micros;
 use feed::table::KindRule;
-use feed::{Catalog, Feed};
+use feed::{Catalog, Feed, catalog, vendor_schema};
+
+use crate::actor::{Action, Actor};
+use crate::desk::Desk;
+use crate::tables::write_whole;
+
+/// What a provider's document of its reports came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatedFeeds {
+    /// How many report types the document has.
+    pub all: usize,
+    /// Those that no table had.
+    pub new: Vec<String>,
+    /// Those that have columns which their tables do not know, and these columns.
+    pub extended: Vec<(String, Vec<String>)>,
+    /// Those of which no sound table can be made, and why.
+    pub refused: Vec<(String, String)>,
+    pub path: PathBuf,
+}
+
+impl Desk {
+    /// Writes tables of what a provider's document knows and the other tables do not. A desk that is opened from now on
+    /// has them.
+    pub fn update_feeds(&self, actor: &Actor, provider: &str, document: &[u8], now: Micros) -> Result<UpdatedFeeds> {
+        actor.require(Action::ChangeTables)?;
+        let Some(folder) = &self.folder else { bail!("tables are kept in a folder on this machine: give one with --data") };
+        let update = vendor_schema::read(document, provider, &self.feed_files).map_err(|wrong| anyhow!(wrong))?;
+        let vendor_schema::Update { all, new, extended, refused, text } = update;
+        let subject = format!("feeds of {provider}: {} new, {} with new columns", new.len(), extended.len());
+        self.audit.write(actor, Action::ChangeTables, &subject, now)?;
+        let path = folder.join("feeds").join(provider).join(format!("{}.toml", catalog::UPDATED));
+        write_whole(&path, text.as_bytes())?;
+        Ok(UpdatedFeeds { all, new, extended, refused, path })
+    }
+}
 
 /// One row a feed, in the order of ids.
 pub fn feeds_batch(catalog: &Catalog) -> RecordBatch {

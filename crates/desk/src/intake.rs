@@ -38,8 +38,7 @@ impl Desk {
         let intake = self.intake();
         intake.recover(now, each).await?;
         intake.ingest(deliveries, now, each).await?;
-        self.refresh_sightings(now).await?;
-        self.tidy_up(now).await
+        self.refresh_sightings(now).await
     }
 
     /// Reads kept reports again.

@@ -13,8 +13,8 @@ mod tables;
 
 pub use actor::{Action, Actor, Role};
 pub use configuration::{Configuration, Retention};
-pub use desk::{Desk, Opening};
-pub use feeds::feeds_batch;
+pub use desk::{Desk, Opening, catalog};
+pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use intake::{Pick, pick_feed, refuse_unnamed, stated_time};
 pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, open as open_delivery, read};
 pub use queries::{Sql, collect, each_batch, write_parquet};

@@ -17,14 +17,6 @@ impl Desk {
         self.store.compact(Compaction::WHOLLY, now).await
     }
 
-    /// Merges files where there have come to be too many, as a writer goes.
-    pub(crate) async fn tidy_up(&self, now: Micros) -> Result<()> {
-        if self.store.needs_compaction(Compaction::AS_IT_GOES).await? {
-            self.store.compact(Compaction::AS_IT_GOES, now).await?;
-        }
-        Ok(())
-    }
-
     /// Deletes files that no version of the last `keep` refers to, and packs reports older than a day.
     pub async fn vacuum(&self, actor: &Actor, keep: Duration, now: Micros) -> Result<(Vacuumed, usize)> {
         actor.require(Action::Maintain)?;

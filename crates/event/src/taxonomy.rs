@@ -75,7 +75,7 @@ pub static CLASSIFICATIONS: &[Classification] = &[
 /// The type with this name, in any spelling.
 pub fn classification(name: &str) -> Option<&'static Classification> {
     let is = |word: &&str| word.eq_ignore_ascii_case(name);
-    CLASSIFICATIONS.iter().find(|row| is(&row.name) || row.also.iter().any(|word| is(word)))
+    CLASSIFICATIONS.iter().find(|row| is(&row.name) || row.also.iter().any(is))
 }
 
 /// The taxonomy with this name.

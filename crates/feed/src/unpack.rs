@@ -42,6 +42,7 @@ impl Packing {
 }
 
 /// Reads what is in a gz, zst or plain stream of `size` bytes. A zip needs [`unzip`], which may hold many files.
+#[expect(clippy::disallowed_methods, reason = "this is where what they unpack is capped")]
 pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Box<dyn Read + 'r>> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(reader, size, caps)) };
@@ -54,6 +55,7 @@ pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Bo
 }
 
 /// Hands every file in a zip to `each`, with its name. Folders are passed over; no name is used as a path.
+#[expect(clippy::disallowed_methods, reason = "this is where what it unpacks is capped")]
 pub fn unzip<R: Read + Seek>(
     input: R,
     size: u64,

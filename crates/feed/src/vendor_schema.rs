@@ -71,9 +71,10 @@ const HOST_COLUMNS: [&str; 2] = ["cc_dns", "http_host"];
 /// What the functions take for nothing.
 const ABSENT: [&str; 2] = ["0", "unknown"];
 
-/// Where a report's place stands: an address, and with it a network where a row has that instead; else the best of these.
-const ADDRESSES: &[&str] = &["source.ip", "source.network"];
-const OTHER_PLACES: &[&str] = &["source.url", "source.fqdn", "source.network", "source.account"];
+/// Where a report's place may stand: the first of these that a row has.
+const PLACES: [&str; 4] = ["source.ip", "source.url", "source.fqdn", "source.network"];
+/// The place of a report that has none of those.
+const ACCOUNT: &str = "source.account";
 
 /// The tables of those report types that the files of a provider do not know, or do not know all columns of.
 ///
@@ -88,7 +89,7 @@ pub fn read(document: &[u8], provider: &str, files: &[File]) -> Result<Update, S
         match known.draft(name, report, &mut file_names) {
             Ok(Some(draft)) => drafts.push(draft),
             Ok(None) => {}
-            Err(why) => refused.push((name.clone(), why)),
+            Err(why) => refused.push((name.escape_debug().to_string(), why)),
         }
     }
     let drafts = known.sound(drafts, &mut refused);
@@ -196,6 +197,7 @@ impl Known {
 
 /// A report type as the document has it.
 #[derive(Deserialize)]
+#[serde(expecting = "a report type")]
 struct Report {
     #[serde(skip)]
     name: String,
@@ -285,9 +287,9 @@ impl Report {
         columns
     }
 
-    fn rules(&self) -> Result<Rules, String> {
+    fn rules(&self, columns: &[String]) -> Result<Rules, String> {
         let mut rules = Rules::default();
-        for mapping in self.mappings() {
+        for mapping in self.mappings().filter(|mapping| columns.contains(&mapping.column)) {
             let rule = self.rule(mapping, &mut rules).map_err(|wrong| format!("column \"{}\": {wrong}", mapping.column))?;
             match rules.rows.iter_mut().find(|(column, _)| *column == mapping.column) {
                 Some((_, of_column)) if of_column.contains(&rule) => {}
@@ -301,46 +303,40 @@ impl Report {
     fn rule(&self, mapping: &Mapping, rules: &mut Rules) -> Result<String, String> {
         let Some(target) = &mapping.target else { return Ok("-".into()) };
         let own = format!("extra.{}", mapping.column);
-        let is_extra = target.starts_with("extra.");
-        let converters = self.converters(mapping.function.as_deref(), target, is_extra, rules)?;
+        let converters = self.converters(mapping.function.as_deref(), target, rules)?;
         let target = if target == "extra." || *target == own { "extra" } else { target };
         Ok(if converters.is_empty() { target.to_owned() } else { format!("{target} | {converters}") })
     }
 
-    fn converters(&self, function: Option<&str>, target: &str, is_extra: bool, rules: &mut Rules) -> Result<String, String> {
+    fn converters(&self, function: Option<&str>, target: &str, rules: &mut Rules) -> Result<String, String> {
         let Some(function) = function else { return Ok("any".into()) };
         if function == URL_FUNCTION {
             let host = HOST_COLUMNS.iter().find(|host| self.mappings().any(|mapping| mapping.column == **host));
             return Ok(host.map_or_else(|| "any".to_owned(), |host| format!("any | request {host} application")));
         }
         if let Some((_, word, value, otherwise)) = LOOKUPS.iter().find(|(name, ..)| *name == function) {
-            rules
-                .maps
-                .insert(function.to_owned(), Value::Table(Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))])));
+            let map = Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))]);
+            rules.maps.insert(function.to_owned(), Value::Table(map));
             rules.otherwise.push((target.to_owned(), (*otherwise).to_owned()));
             return Ok(format!("map {function}"));
         }
         let known = FUNCTIONS.iter().find(|(name, ..)| *name == function);
         let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function {function:?} is not known here"))?;
-        Ok((*if is_extra { in_extra } else { in_field }).to_owned())
+        Ok((*if target.starts_with("extra.") { in_extra } else { in_field }).to_owned())
     }
 
     /// What a known feed's table lacks: these columns. Their rules all stand here, whatever the provider's are.
     fn additions(&self, columns: &[String]) -> Result<Table, String> {
-        let rules = self.rules()?;
-        let of_columns = rules.rows.iter().filter(|(column, _)| columns.contains(column));
-        let rows: Table = of_columns.map(|(column, rules)| (column.clone(), one_or_list(rules))).collect();
-        let used = |map: &str| rows.values().any(|rule| rule.to_string().contains(&format!("map {map}")));
-        let maps: Table = rules.maps.iter().filter(|(map, _)| used(map)).map(|(map, entries)| (map.clone(), entries.clone())).collect();
+        let rules = self.rules(columns)?;
         let mut table = Table::from_iter([("columns".to_owned(), Value::String(wrapped(columns)))]);
-        put_section(&mut table, "rows", rows);
-        put_section(&mut table, "map", maps);
+        put_section(&mut table, "rows", rules.rows.iter().map(|(column, rules)| (column.clone(), one_or_list(rules))).collect());
+        put_section(&mut table, "map", rules.maps);
         Ok(table)
     }
 
     /// The table of a report type that we do not know, without what the provider's table says already.
     fn table(&self, shared: &Table) -> Result<Table, String> {
-        let rules = self.rules()?;
+        let rules = self.rules(&self.columns())?;
         let constants = self.constants(&rules)?;
         let constant = |name: &str| constants.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
         let means = constant("classification.type").ok_or("it has no classification.type")?;
@@ -406,8 +402,8 @@ fn is_of_name(byte: u8) -> bool {
 }
 
 fn asset(targets: &[&str]) -> Vec<&'static str> {
-    let found = |places: &[&'static str]| -> Vec<&'static str> { places.iter().copied().filter(|field| targets.contains(field)).collect() };
-    if targets.contains(&"source.ip") { found(ADDRESSES) } else { found(OTHER_PLACES) }
+    let places: Vec<&str> = PLACES.into_iter().filter(|place| targets.contains(place)).collect();
+    if places.is_empty() && targets.contains(&ACCOUNT) { vec![ACCOUNT] } else { places }
 }
 
 /// What such reports mostly are. Where that is not plain it is a listing, which blames nobody.
@@ -489,4 +485,296 @@ family = true
         text += &format!("\n{about}\n{table}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arrival, Drift, Reader, Splitter, intelmq};
+
+    const PROVIDER: &str = r#"
+name = "Lighthouse"
+file = '^(?P<type>\w+)\.csv$'
+format = "csv"
+tlp = "amber"
+delivers = "observations"
+absent = ["0", "unknown"]
+
+[rows]
+timestamp = "time.source"
+ip        = "source.ip   | address"
+port      = "source.port | any"
+tag       = ["extra", "product.vulnerabilities | cve"]
+speed     = "extra.knots"
+"#;
+
+    const FAMILY: &str = r#"
+family = true
+[group]
+where = "timestamp ip port"
+[feed.scan_buoy]
+means = "vulnerable-system"
+kind = "exposed"
+asset = "source.ip"
+columns = "$where colour"
+rows = { colour = "extra.paint" }
+[feed.scan_tide]
+means = "other"
+kind = "listing"
+asset = "source.ip"
+columns = "$where"
+"#;
+
+    const DOCUMENT: &str = r#"{
+"_meta": {"change_log": ["Added scan_lamp."]},
+"scan_buoy": {
+    "feed_name": "Buoys", "file_name": "scan_buoy",
+    "constant_fields": {"classification.type": "other"},
+    "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"], ["source.ip", "ip", "validate_ip"]],
+    "optional_fields": [["extra.", "colour", "mix_paint"], ["extra.", "bell", "convert_bool"], ["extra.", "speed", "convert_int"]]
+},
+"scan_lamp": {
+    "feed_name": "Lamps", "file_name": "scan4_lamp", "url": "https://lighthouse.example/lamps",
+    "constant_fields": {"classification.taxonomy": "vulnerable", "classification.type": "vulnerable-system",
+                        "classification.identifier": "open-lamp", "protocol.application": "Lamp"},
+    "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"], ["source.ip", "ip", "validate_ip"],
+                        ["source.port", "port", "convert_int"]],
+    "optional_fields": [["extra.", "tag", "validate_to_none"], ["product.vulnerabilities", "tag", "extract_cve_from_tag"],
+                        ["extra.", "note"], ["extra.", "maker", "validate_to_none"], ["extra.", "speed", "validate_to_none"],
+                        ["extra.watts", "power", "convert_float"], ["destination.url", "http_url", "convert_http_host_and_url", true],
+                        ["destination.fqdn", "http_host", "validate_fqdn"], [false, "serial"]]
+},
+"wreck": {
+    "feed_name": "Wrecks", "file_name": "wreck",
+    "constant_fields": {},
+    "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"]],
+    "optional_fields": [["source.url", "page", "validate_to_none"], ["source.fqdn", "name", "validate_fqdn"],
+                        ["classification.type", "state", "scan_exchange_type"]]
+},
+"scan_fog": {
+    "feed_name": "Fog", "file_name": "scan_fog",
+    "constant_fields": {"classification.type": "other"},
+    "required_fields": [["source.ip", "ip", "listen_for_horn"]]
+}
+}"#;
+
+    const UPDATED_TEXT: &str = r#"# Written by `waglan feed update`, anew each time: report types of the provider's own document that the other tables do not
+# have, and columns that they do not know. To mend a feed, put its mended table into another file of this folder: it wins.
+family = true
+
+# Known, but for these columns. A person should look whether one is `secret` or `private`.
+[feed.scan_buoy]
+columns = "bell speed"
+
+[feed.scan_buoy.rows]
+bell = "extra | any | bool"
+speed = "extra | any | int"
+
+# New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.
+[feed.scan_lamp]
+name = "Lamps"
+file_name = "scan4_lamp"
+docs = "https://lighthouse.example/lamps"
+means = "vulnerable-system"
+identifier = "open-lamp"
+kind = "exposed"
+asset = "source.ip"
+columns = "timestamp ip port tag note maker speed power http_url http_host serial"
+
+[feed.scan_lamp.always]
+"protocol.application" = "Lamp"
+
+[feed.scan_lamp.rows]
+note = "extra | any"
+speed = "extra"
+power = "extra.watts | any | float"
+http_url = "destination.url | any | request http_host application"
+http_host = "destination.fqdn"
+serial = "-"
+
+# New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.
+[feed.wreck]
+name = "Wrecks"
+means = "infected-system"
+kind = "bot"
+asset = [
+    "source.url",
+    "source.fqdn",
+]
+columns = "timestamp page name state"
+
+[feed.wreck.rows]
+page = "source.url"
+name = "source.fqdn"
+state = "classification.type | map scan_exchange_type"
+
+[feed.wreck.map.scan_exchange_type]
+"exchange;webshell" = "system-compromise"
+"#;
+
+    fn file(name: &str, text: &str) -> File {
+        File { path: format!("lighthouse/{name}.toml"), text: text.to_owned() }
+    }
+
+    fn files() -> Vec<File> {
+        vec![file("provider", PROVIDER), file("reports", FAMILY)]
+    }
+
+    fn update(document: &str, files: &[File]) -> Update {
+        read(document.as_bytes(), "lighthouse", files).expect("the document can be read")
+    }
+
+    /// What all events here say alike.
+    const SHARED: [&str; 6] = ["time.source", "time.observation", "tlp", "feed.provider", "feed.name", "classification.taxonomy"];
+
+    /// A report's events as `field=value`, and its drift.
+    fn events(files: &[File], name: &str, report: &str) -> String {
+        let catalog = Catalog::read(files);
+        assert_eq!(catalog.broken, []);
+        let feed = catalog.pick("lighthouse", name, |_| None).expect("the name is of a feed");
+        let mut splitter = Splitter::new(feed, report.as_bytes());
+        let rows = splitter.next_rows().expect("reads from memory").expect("there are rows");
+        let at = event::time::parse("2026-03-03").expect("a time");
+        let piece = Reader::new(feed, Arrival { at }).read(rows);
+        let mut lines = String::new();
+        intelmq::write(Some(feed), &piece.events, &mut lines);
+        let mut out = format!("{}\n", feed.id);
+        for line in lines.lines() {
+            let event: serde_json::Map<String, Json> = serde_json::from_str(line).expect("an event is JSON");
+            let said = event.iter().filter(|(key, _)| !SHARED.contains(&key.as_str()));
+            out += &said.map(|(key, value)| format!("{key}={value}").replace('"', "")).collect::<Vec<_>>().join(" ");
+            out.push('\n');
+        }
+        let drift = Drift::of(feed, &splitter.header().expect("it has a header"));
+        out + &drift.to_string()
+    }
+
+    #[test]
+    fn new_reports_and_new_columns_become_tables() {
+        let update = update(DOCUMENT, &files());
+        assert_eq!(update.all, 4);
+        assert_eq!(update.new, ["scan_lamp", "wreck"]);
+        assert_eq!(update.extended, [("scan_buoy".to_owned(), vec!["bell".to_owned(), "speed".to_owned()])]);
+        assert_eq!(
+            update.refused,
+            [("scan_fog".to_owned(), "column \"ip\": the function \"listen_for_horn\" is not known here".to_owned())]
+        );
+        assert_eq!(update.text, UPDATED_TEXT);
+    }
+
+    #[test]
+    fn their_reports_are_read() {
+        #[track_caller]
+        fn check(name: &str, report: &str, expected: &str) {
+            let files = [files(), vec![file(UPDATED, UPDATED_TEXT)]].concat();
+            assert_eq!(events(&files, name, report).trim_end(), expected);
+        }
+        check(
+            "scan_buoy.csv",
+            "timestamp,ip,bell,port,colour,speed
+2026-03-01,192.0.2.1,yes,80,red,0
+2026-03-01,192.0.2.1,often,80,,
+",
+            "lighthouse/scan_buoy
+classification.type=vulnerable-system extra.bell=true extra.paint=red extra.speed=0 source.ip=192.0.2.1 source.port=80
+classification.type=vulnerable-system source.ip=192.0.2.1 source.port=80",
+        );
+        check(
+            "scan4_lamp.csv",
+            "timestamp,ip,port,tag,note,maker,speed,power,http_url,http_host,serial
+2026-03-01,192.0.2.2,443,lamp;cve-2021-44228,0,unknown,12,1.50,GET /lamp HTTP/1.1,lamp.example.org,7
+",
+            "lighthouse/scan_lamp
+classification.identifier=open-lamp classification.type=vulnerable-system destination.fqdn=lamp.example.org \
+destination.url=http://lamp.example.org/lamp extra.note=0 extra.speed=12 extra.tag=lamp;cve-2021-44228 extra.watts=1.5 \
+product.vulnerabilities=cve-2021-44228 protocol.application=lamp source.ip=192.0.2.2 source.port=443",
+        );
+        check(
+            "wreck.csv",
+            "timestamp,page,name,state
+2026-03-01,http://wreck.example.org/,wreck.example.org,exchange;webshell
+2026-03-01,,wreck.example.org,
+",
+            "lighthouse/wreck
+classification.type=system-compromise source.fqdn=wreck.example.org source.url=http://wreck.example.org/
+classification.type=infected-system source.fqdn=wreck.example.org",
+        );
+    }
+
+    #[test]
+    fn what_stands_in_other_files_goes_first() {
+        let reviewed = r#"
+family = true
+[feed.wreck]
+means = "other"
+kind = "site"
+asset = "source.url"
+columns = "timestamp page"
+rows = { page = "source.url" }
+"#;
+        let files = [files(), vec![file("reviewed", reviewed), file(UPDATED, UPDATED_TEXT)]].concat();
+        let catalog = Catalog::read(&files);
+        let wreck = catalog.feed("lighthouse/wreck").expect("known");
+        assert_eq!(wreck.means.map(|means| means.name), Some("other"));
+        assert_eq!(wreck.columns, ["timestamp", "page", "name", "state"]);
+        assert!(catalog.feed("lighthouse/scan_lamp").is_some());
+    }
+
+    #[test]
+    fn a_second_time_gives_the_same() {
+        let files = [files(), vec![file(UPDATED, UPDATED_TEXT)]].concat();
+        assert_eq!(update(DOCUMENT, &files).text, UPDATED_TEXT);
+    }
+
+    #[test]
+    fn what_has_no_sound_table_is_refused() {
+        #[track_caller]
+        fn check(name: &str, report: &str, expected: &str) {
+            const IP: &str = r#""required_fields": [["source.ip", "ip"]]"#;
+            const TYPE: &str = r#""constant_fields": {"classification.type": "other"}"#;
+            let report = report.replace("IP", IP).replace("TYPE", TYPE).replace("NAMES", r#""feed_name": "X", "file_name": "x""#);
+            let document = format!(r#"{{"scan_tide": {{"feed_name": "Tides", "file_name": "scan_tide"}}, "{name}": {report}}}"#);
+            let update = update(&document, &files());
+            assert_eq!(update.refused, [(name.to_owned(), expected.to_owned())]);
+            assert!(!update.text.contains("[feed."), "{}", update.text);
+        }
+        check("x", "1", "invalid type: integer `1`, expected a report type");
+        check("x", r#"{"feed_name": "X", TYPE, IP}"#, "missing field `file_name`");
+        check("x", r#"{"feed_name": "X", "file_name": "../x", TYPE, IP}"#, r#""../x" is no name: letters, digits, _ and -"#);
+        check("x", r#"{"feed_name": "\u001b[31mX", "file_name": "x", TYPE, IP}"#, r#""\u{1b}[31mX" is no name for people"#);
+        check("..", "{NAMES, TYPE, IP}", r#"".." is no name: letters, digits, _ and -"#);
+        check("x", r#"{"feed_name": "X", "file_name": "scan_tide", TYPE, IP}"#, r#"another report type has the file name "scan_tide" too"#);
+        let why = r#"we know it, but by another file name than "scan4_buoy": see whether it is the same, and mend `file_name`"#;
+        check("scan_buoy", r#"{"feed_name": "X", "file_name": "scan4_buoy", TYPE, IP}"#, why);
+        check("x", "{NAMES, IP}", "it has no classification.type");
+        check("x", r#"{NAMES, IP, "constant_fields": {"classification.type": "pirate"}}"#, r#""pirate" is no classification type"#);
+        let why = "no column says where it was: none is for the source's address, URL, name, network or account";
+        check("x", "{NAMES, TYPE}", why);
+        let constants =
+            |port: &str| format!(r#"{{NAMES, IP, "constant_fields": {{"classification.type": "other", "source.port": {port}}}}}"#);
+        check("x", &constants("80"), "the constant source.port is not text");
+        check("x", &constants("\"many\""), r#"always: source.port: "many" is not a port"#);
+        let with_row = |row: &str| format!(r#"{{NAMES, IP, TYPE, "optional_fields": [{row}]}}"#);
+        check("x", &with_row(r#"["source.tide", "tide"]"#), r#"rows: tide: "source.tide" is no field"#);
+        check("x", &with_row(r#"["extra.", "a b"]"#), r#""a b" is no name: letters, digits, _ and -"#);
+        check("x", &with_row(r#"["extra.", "a", "int | bool"]"#), r#"column "a": the function "int | bool" is not known here"#);
+        check("x", &with_row(r#""extra.""#), r#"invalid type: string "extra.", expected a sequence"#);
+        check("x", &with_row(r#"["extra."]"#), r#"["extra."] is no mapping of a column"#);
+        let known = r#"{"feed_name": "X", "file_name": "scan_buoy", "optional_fields": [["source.tide", "tide"]]}"#;
+        check("scan_buoy", known, r#"rows: tide: "source.tide" is no field"#);
+    }
+
+    #[test]
+    fn what_is_no_such_document() {
+        #[track_caller]
+        fn check(document: &str, provider: &str, expected: &str) {
+            assert_eq!(read(document.as_bytes(), provider, &files()).expect_err("wrong on purpose"), expected);
+        }
+        check("<html>", "lighthouse", "the document is not JSON: expected value at line 1 column 1");
+        check("[]", "lighthouse", "the document is not a JSON object of report types");
+        check(r#"{"_meta": {}}"#, "lighthouse", "the document has no report type");
+        let others = r#"{"other": {"file_name": "other"}}"#;
+        check(others, "lighthouse", "the document knows none of the reports of \"lighthouse\": is it that provider's?");
+        check(DOCUMENT, "harbour", "there is no provider \"harbour\" with a provider.toml");
+    }
 }

@@ -16,7 +16,9 @@ use event::time::{self, Micros};
 use event::{Field, batch};
 use feed::unpack::{Caps, unpack};
 use feed::{Catalog, Feed, Piece, redact};
-use store::{Append, AppendSettings, AppendWriter, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter, Store};
+use store::{
+    Append, AppendSettings, AppendWriter, Compaction, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter, Store,
+};
 use tracing::{info, warn};
 
 use crate::open::{Opened, Source, open};
@@ -281,6 +283,10 @@ impl Intake<'_> {
                         known.insert(delivery.id.clone(), delivery.clone());
                         info!(feed = %delivery.feed, rows = delivery.rows, events = delivery.events, rejects = delivery.rejects, "report stored");
                         each(Summary { delivery, known: false });
+                    }
+                    // Many small deliveries make many small files: they are merged as they come.
+                    if self.store.needs_compaction(Compaction::AS_IT_GOES).await? {
+                        self.store.compact(Compaction::AS_IT_GOES, now).await?;
                     }
                     return Ok(());
                 }

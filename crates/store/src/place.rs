@@ -327,6 +327,7 @@ pub(crate) struct Sink {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few at a time, and one indirection more for each write would be paid often")]
 enum SinkKind {
     Local { file: File, path: PathBuf },
     Remote { place: Place, path: ObjectPath, buffer: Vec<u8>, upload: Option<WriteMultipart> },

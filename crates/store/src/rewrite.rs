@@ -113,6 +113,7 @@ pub(crate) enum Reach {
 
 /// What became of a file.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each file that is rewritten")]
 enum Fate {
     Untouched,
     Rewritten { new: Option<NewFile>, rows: u64, touched: FeedDays },

@@ -398,7 +398,10 @@ impl Table {
 
     /// Adds the columns that the program has learned since the table was made.
     async fn widen(&self, mut version: Version) -> Result<Version> {
-        while self.writable {
+        if !self.writable {
+            return Ok(version);
+        }
+        loop {
             let metadata = version.metadata.clone().ok_or_else(|| anyhow!("the log of {} has no metadata", self.definition.name))?;
             let mut value = serde_json::to_value(&metadata)?;
             let schema: Value =

@@ -285,3 +285,35 @@ fn a_mended_table_is_applied_by_reading_again() {
     );
     assert_eq!(query(&data, "SELECT line FROM rejects"), "");
 }
+
+/// Counts by another engine: the files that the table's log names, as they lie.
+const OTHER_ENGINES: &str = r#"
+import sys, duckdb, deltalake
+table = deltalake.DeltaTable(sys.argv[1])
+arrow = table.to_pyarrow_table(columns=["feed", "in_scope", "source_asn"])
+feeds = arrow.group_by("feed").aggregate([([], "count_all")]).to_pylist()
+print("deltalake", sorted((row["feed"], row["count_all"]) for row in feeds))
+files = table.file_uris()
+rows = duckdb.execute("SELECT feed, count(*) FROM read_parquet(?, union_by_name=true) GROUP BY 1 ORDER BY 1", [files]).fetchall()
+print("duckdb", rows)
+"#;
+
+#[test]
+fn other_engines_read_the_table_as_it_lies() {
+    let python = std::env::var_os("WAGLAN_TEST_PYTHON").expect("`cargo xtask test` prepares a Python with other engines, and says where");
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
+    let data = folder.path().join("data");
+    ingest_all(&data, &handed);
+    let counted = query(&data, "SELECT feed, count(*) AS events FROM events GROUP BY 1 ORDER BY 1");
+    let pairs: Vec<String> = counted
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once(',').map(|(feed, events)| format!("('{feed}', {events})")).expect("two columns"))
+        .collect();
+    assert_eq!(pairs.len(), FEEDS.len());
+    let output = run(Command::new(python).args(["-c", OTHER_ENGINES]).arg(data.join("events")));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = format!("deltalake [{0}]\nduckdb [{0}]\n", pairs.join(", "));
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -9,6 +9,7 @@ const PACKED: &[u8] = include_bytes!("../../data/tweetfeed-2024q1.zst");
 pub(crate) type Tweets = (String, Vec<u8>);
 
 /// The daily files, in the order of days. Each was packed after a line `==> NAME <==`.
+#[expect(clippy::disallowed_methods, reason = "our own file, of known size")]
 pub(crate) fn unpack() -> Vec<Tweets> {
     let all = zstd::decode_all(PACKED).expect("our own file");
     let mut files: Vec<Tweets> = Vec::new();

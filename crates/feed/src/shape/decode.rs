@@ -54,7 +54,8 @@ impl<R: Read> Decoded<R> {
             None => buffer.append(&mut raw),
             Some(decoder) => {
                 let mut text = String::with_capacity(decoder.max_utf8_buffer_length(raw.len()).unwrap_or(raw.len() * 3));
-                let _: (_, usize, bool) = decoder.decode_to_string(&raw, &mut text, end);
+                // What is not of the encoding becomes a replacement character: that it happened is not told apart here.
+                let (_result, _read, _had_errors) = decoder.decode_to_string(&raw, &mut text, end);
                 buffer.extend_from_slice(text.as_bytes());
             }
         }

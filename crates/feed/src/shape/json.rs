@@ -146,6 +146,9 @@ impl Lines {
     }
 }
 
+/// A cell's column, its text, and whether that is JSON other than text.
+type Cell = (usize, Span, bool);
+
 /// Gathers objects of any keys into rows of one header.
 #[derive(Default)]
 struct Builder {
@@ -153,7 +156,7 @@ struct Builder {
     places: HashMap<String, usize>,
     text: String,
     /// Row by row, the cells that the row has.
-    rows: Vec<(u64, Span, Vec<(usize, Span, bool)>)>,
+    rows: Vec<(u64, Span, Vec<Cell>)>,
     rejects: Vec<Reject>,
 }
 
@@ -179,7 +182,7 @@ impl Builder {
         self.rows.push((number, span, cells));
     }
 
-    fn flatten(&mut self, path: &str, value: &Value, depth: usize, cells: &mut Vec<(usize, Span, bool)>) {
+    fn flatten(&mut self, path: &str, value: &Value, depth: usize, cells: &mut Vec<Cell>) {
         match value {
             Value::Null => {}
             Value::String(text) => self.cell(path, text, false, cells),
@@ -196,7 +199,7 @@ impl Builder {
         }
     }
 
-    fn cell(&mut self, name: &str, text: &str, json: bool, cells: &mut Vec<(usize, Span, bool)>) {
+    fn cell(&mut self, name: &str, text: &str, json: bool, cells: &mut Vec<Cell>) {
         let place = match self.places.get(name) {
             Some(place) => *place,
             None => {

@@ -87,12 +87,12 @@ impl RowSpill {
         self.bytes += memory_of(&batch);
         self.memory.push(batch);
         if self.bytes >= IN_MEMORY {
-            self.to_disk().context("putting rows aside in the folder for temporary files")?;
+            self.put_aside().context("putting rows aside in the folder for temporary files")?;
         }
         Ok(())
     }
 
-    fn to_disk(&mut self) -> Result<()> {
+    fn put_aside(&mut self) -> Result<()> {
         for batch in self.memory.drain(..) {
             let file = match &mut self.file {
                 Some(file) => file,

@@ -15,7 +15,7 @@ pub(crate) enum StoreCommand {
     Compact,
     /// Delete files that are part of the tables no more, and pack old reports
     Vacuum(Vacuum),
-    /// Take out what the configuration's [retention] lets nobody keep
+    /// Take out what the configuration's retention lets nobody keep
     Retain,
 }
 

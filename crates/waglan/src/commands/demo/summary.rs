@@ -87,7 +87,12 @@ async fn ask(desk: &Desk, sql: &str) -> Result<Vec<RecordBatch>> {
 }
 
 fn head(out: &mut String, taken: &Taken) -> Result<()> {
-    writeln!(out, "\n{} in the first quarter of 2024. The country is made up; one of its feeds is real (TweetFeed, CC0).", country::NAME)?;
+    writeln!(
+        out,
+        "\n{} in the first quarter of 2024. The country is made up; one of its feeds is real ({}).",
+        country::NAME,
+        testkit::REAL_FEED
+    )?;
     if taken.deliveries > 0 {
         let rate = taken.rows as f64 / taken.seconds.max(0.001);
         writeln!(
@@ -117,7 +122,7 @@ fn next_steps(out: &mut String, location: &str) -> Result<()> {
         writeln!(out, "  waglan query --data {location} \"{query}\"")?;
     }
     writeln!(out, "  waglan rejects list --data {location}")?;
-    writeln!(out, "  waglan feed show shadowserver/event_sinkhole_http")?;
+    writeln!(out, "  waglan feed list")?;
     Ok(())
 }
 
