@@ -112,6 +112,11 @@ impl Country {
         }
     }
 
+    /// Both sets, the earlier first.
+    pub fn dated_tables(&self) -> [Tables; 2] {
+        TABLE_DAYS.map(|day| self.tables(calendar::day(day)))
+    }
+
     fn write(&self, day: i32, kind: &str, record: impl Fn(&Network) -> Table) -> Vec<u8> {
         let records: Vec<(IpNet, Table)> = self.networks.iter().map(|network| (network.prefix, record(network))).collect();
         let build_epoch = i64::from(day) * time::DAY / time::SECOND;
@@ -248,8 +253,7 @@ mod tests {
     #[track_caller]
     fn check(address: &str, day: &str, expected: &str) {
         let country = Country::made_up();
-        let parts = TABLE_DAYS.into_iter().flat_map(|day| country.tables(calendar::day(day)).parts()).collect();
-        let dated = Dated::of(parts);
+        let dated = Dated::of(country.dated_tables().iter().flat_map(Tables::parts).collect());
         let tables = dated.on(calendar::day(day));
         let address = address.parse().expect("an address");
         let answer = tables.answer(address);

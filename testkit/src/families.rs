@@ -2,6 +2,7 @@
 
 use crate::calendar;
 use crate::machines::Spread;
+use crate::spells::{self, Spell};
 
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -31,9 +32,9 @@ pub(crate) enum Curve {
 }
 
 /// The Wednesday of the quarter's seventh week.
-pub(crate) const TAKEDOWN: &str = "2024-02-14";
+const TAKEDOWN: &str = "2024-02-14";
 /// How long machines go on calling after it, in days.
-pub(crate) const AFTER_TAKEDOWN: u64 = 11;
+const AFTER_TAKEDOWN: u64 = 11;
 
 impl Curve {
     pub(crate) fn percent(self, day: i32) -> u64 {
@@ -58,21 +59,21 @@ const TELEPHONES: Spread = Spread { homes: 34, mobile: 62, offices: 1, hosting: 
 const SERVERS: Spread = Spread { homes: 4, mobile: 0, offices: 26, hosting: 62 };
 
 pub(crate) const FAMILIES: &[Family] = &[
-    family("qakbot", 580, 16, Curve::Takedown, OFFICES, "443", "/t5"),
-    family("andromeda", 390, 21, Curve::Falling, PEOPLE, "80", "/gate.php"),
-    family("conficker", 280, 40, Curve::Falling, OFFICES, "80", "/search?q="),
+    family("qakbot", 600, 16, Curve::Takedown, OFFICES, "443", "/t5"),
+    family("andromeda", 330, 21, Curve::Falling, PEOPLE, "80", "/gate.php"),
+    family("conficker", 170, 40, Curve::Falling, OFFICES, "80", "/search?q="),
     family("necurs", 220, 18, Curve::Steady, PEOPLE, "80", "/locator.php"),
     family("ramnit", 200, 20, Curve::Steady, PEOPLE, "443", "/stat.php"),
-    family("socgholish", 180, 7, Curve::Rising, OFFICES, "443", "/pixel.png"),
-    family("lumma", 170, 6, Curve::Rising, PEOPLE, "80", "/c2sock"),
+    family("socgholish", 360, 7, Curve::Rising, OFFICES, "443", "/pixel.png"),
+    family("lumma", 420, 6, Curve::Rising, PEOPLE, "80", "/c2sock"),
     family("adload", 160, 15, Curve::Steady, PEOPLE, "80", "/a/rep"),
     family("android.hummer", 160, 22, Curve::Falling, TELEPHONES, "80", "/api/list"),
     family("android.vo1d", 150, 30, Curve::Rising, DEVICES, "80", "/api/check"),
-    family("flubot", 130, 5, Curve::Outbreak(4), TELEPHONES, "80", "/poll.php"),
-    family("sality", 120, 45, Curve::Falling, OFFICES, "80", "/logos.gif"),
+    family("flubot", 260, 5, Curve::Outbreak(4), TELEPHONES, "80", "/poll.php"),
+    family("sality", 70, 45, Curve::Falling, OFFICES, "80", "/logos.gif"),
     family("virut", 100, 35, Curve::Steady, PEOPLE, "80", "/view"),
     family("qsnatch", 100, 40, Curve::Steady, DEVICES, "80", "/qnap_firmware.xml"),
-    family("mozi", 90, 9, Curve::Falling, DEVICES, "80", "/config"),
+    family("mozi", 150, 9, Curve::Falling, DEVICES, "80", "/config"),
     family("zeus", 80, 20, Curve::Steady, OFFICES, "80", "/config.bin"),
     family("gozi", 80, 12, Curve::Outbreak(9), OFFICES, "443", "/images/"),
     family("tinba", 60, 18, Curve::Falling, PEOPLE, "80", "/EiDQjNbWEQ/"),
@@ -82,7 +83,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     family("pykspa", 50, 25, Curve::Steady, PEOPLE, "80", "/?"),
     family("tofsee", 40, 15, Curve::Steady, SERVERS, "443", "/feed"),
     family("stealrat", 40, 30, Curve::Steady, SERVERS, "80", "/wp-post.php"),
-    family("emotet", 40, 8, Curve::Outbreak(11), OFFICES, "8080", "/wp-includes/"),
+    family("emotet", 110, 8, Curve::Outbreak(11), OFFICES, "8080", "/wp-includes/"),
     family("dorkbot", 40, 25, Curve::Falling, PEOPLE, "80", "/ngr"),
     family("matsnu", 30, 20, Curve::Steady, PEOPLE, "80", "/mail/"),
     family("xcodeghost", 30, 40, Curve::Falling, TELEPHONES, "80", "/"),
@@ -102,6 +103,19 @@ const fn family(
     Family { name, births, lasts, curve, spread, port, path }
 }
 
+impl Family {
+    /// When a machine is rid of it: after a takedown sooner than it would have been, but not at once.
+    pub(crate) fn ends(&self, spell: &Spell) -> i32 {
+        let takedown = calendar::day(TAKEDOWN);
+        match self.curve {
+            Curve::Takedown if spell.ends > takedown => {
+                spell.ends.min(takedown + spell.chance("after the takedown").days(AFTER_TAKEDOWN, spells::LONGEST))
+            }
+            _ => spell.ends,
+        }
+    }
+}
+
 /// What infected machines say they are.
 pub(crate) const AGENTS: &[&str] = &[
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
@@ -116,15 +130,3 @@ pub(crate) const AGENTS: &[&str] = &[
     "Wget/1.12 (linux-gnu)",
     "",
 ];
-
-/// What every family but a takedown's leaves to chance, and what the takedown leaves.
-pub(crate) fn ends(family: &Family, spell: &crate::spells::Spell) -> i32 {
-    match family.curve {
-        Curve::Takedown => {
-            let takedown = calendar::day(TAKEDOWN);
-            let after = takedown + spell.chance("after the takedown").days(AFTER_TAKEDOWN, 90);
-            if spell.ends > takedown { spell.ends.min(after) } else { spell.ends }
-        }
-        _ => spell.ends,
-    }
-}

@@ -16,7 +16,7 @@ pub use configuration::{Configuration, Retention};
 pub use desk::{Desk, Opening, catalog};
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use intake::{Pick, pick_feed, refuse_unnamed, stated_time};
-pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, open as open_delivery, read};
+pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, fetch, open as open_delivery, read};
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use store::{Access, Answer, Delivery, days_of_text, days_text};
 pub use tables::{Installed, TableKind};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use event::time::Micros;
-use store::{Compacted, Compaction, Expiring, Retention, Vacuumed};
+use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retention, Vacuumed};
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -33,6 +33,20 @@ impl Desk {
         if rules.is_empty() { Ok(0) } else { self.store.retain(&rules, now).await }
     }
 
+    /// Erases a report for good, from what is kept and from every older version; a record of it remains.
+    pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<Erasure> {
+        actor.require(Action::Erase)?;
+        self.audit.write(actor, Action::Erase, &format!("report {report_id}: {reason}"), now)?;
+        self.store.erase_report(report_id, &erasing(actor, reason, now)).await
+    }
+
+    /// Erases what was said of a person, by values such as an address of mail. The audit trail does not repeat them.
+    pub async fn erase_person(&self, actor: &Actor, values: &[String], reason: &str, now: Micros) -> Result<Erasure> {
+        actor.require(Action::Erase)?;
+        self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
+        self.store.erase_person(values, &erasing(actor, reason, now)).await
+    }
+
     fn retention_rules(&self) -> Vec<Retention> {
         let configured = &self.configuration.retention;
         let mut rules = Vec::new();
@@ -54,4 +68,8 @@ impl Desk {
         }
         rules
     }
+}
+
+fn erasing(actor: &Actor, reason: &str, now: Micros) -> Erasing {
+    Erasing { by: actor.name.clone(), reason: reason.to_owned(), now }
 }

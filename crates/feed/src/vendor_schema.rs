@@ -28,9 +28,9 @@ use crate::catalog::{File, UPDATED};
 pub struct Update {
     /// How many report types the document has.
     pub all: usize,
-    /// Those that no table had.
+    /// Those that no table had, the last update's neither, and those whose tables that update had otherwise.
     pub new: Vec<String>,
-    /// Those that have columns which their tables do not know, and these columns.
+    /// The same of those that have columns which their tables do not know; with these columns.
     pub extended: Vec<(String, Vec<String>)>,
     /// Those of which no sound table can be made, and why.
     pub refused: Vec<(String, String)>,
@@ -78,7 +78,8 @@ const ACCOUNT: &str = "source.account";
 
 /// The tables of those report types that the files of a provider do not know, or do not know all columns of.
 ///
-/// `files` are those of all feeds; an [`UPDATED`] file among them is passed over, since this one takes its place.
+/// `files` are those of all feeds. This update takes the place of the last one's [`UPDATED`] file among them; only report types
+/// that the document has no more are taken over from there, since reports of them may still come or be read again.
 pub fn read(document: &[u8], provider: &str, files: &[File]) -> Result<Update, String> {
     let reports = reports(document)?;
     let known = Known::read(provider, files)?;
@@ -92,8 +93,10 @@ pub fn read(document: &[u8], provider: &str, files: &[File]) -> Result<Update, S
             Err(why) => refused.push((name.escape_debug().to_string(), why)),
         }
     }
+    known.take_over(&mut drafts);
     let drafts = known.sound(drafts, &mut refused);
-    let (new, extended): (Vec<&Draft>, Vec<&Draft>) = drafts.iter().partition(|draft| draft.is_new);
+    let news = drafts.iter().filter(|draft| known.last.get(&draft.name).and_then(Value::as_table) != Some(&draft.table));
+    let (new, extended): (Vec<&Draft>, Vec<&Draft>) = news.partition(|draft| draft.what == What::New);
     Ok(Update {
         all: reports.len(),
         new: new.iter().map(|draft| draft.name.clone()).collect(),
@@ -122,12 +125,33 @@ struct Known {
     /// What all of its feeds share.
     shared: Table,
     catalog: Catalog,
+    /// The feeds of the updated file that is there.
+    last: Table,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    New,
+    /// Only columns of a known one.
+    Columns,
+    /// Of the last update: the document has it no more.
+    TakenOver,
+}
+
+impl What {
+    fn about(self) -> &'static str {
+        match self {
+            What::New => "New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.",
+            What::Columns => "Known, but for these columns. A person should look whether one is `secret` or `private`.",
+            What::TakenOver => "Of an earlier document; the last one does not have it.",
+        }
+    }
 }
 
 /// The table of one report type, or what it adds to a known one.
 struct Draft {
     name: String,
-    is_new: bool,
+    what: What,
     /// Those that are not known yet.
     columns: Vec<String>,
     table: Table,
@@ -135,14 +159,16 @@ struct Draft {
 
 impl Known {
     fn read(provider: &str, files: &[File]) -> Result<Known, String> {
-        let of_provider =
-            |file: &&File| file.path.split_once('/').is_some_and(|(folder, name)| folder == provider && name != format!("{UPDATED}.toml"));
-        let files: Vec<File> = files.iter().filter(of_provider).cloned().collect();
+        let of_provider = |file: &&File| file.path.split_once('/').is_some_and(|(folder, _)| folder == provider);
+        let is_updated = |file: &File| file.path.ends_with(&format!("/{UPDATED}.toml"));
+        let (updated, files): (Vec<File>, Vec<File>) = files.iter().filter(of_provider).cloned().partition(is_updated);
+        // One that cannot be read has nothing to take over.
+        let last = updated.iter().filter_map(|file| file.text.parse::<Table>().ok()?.remove("feed")?.as_table().cloned()).next();
         let shared = files.iter().find(|file| file.path.ends_with("/provider.toml"));
         let shared = shared.ok_or_else(|| format!("there is no provider \"{provider}\" with a provider.toml"))?;
         let shared = shared.text.parse::<Table>().map_err(|wrong| format!("{}: {wrong}", shared.path))?;
         let catalog = Catalog::read(&files);
-        Ok(Known { provider: provider.to_owned(), files, shared, catalog })
+        Ok(Known { provider: provider.to_owned(), files, shared, catalog, last: last.unwrap_or_default() })
     }
 
     /// A document that knows none of the provider's reports is another provider's.
@@ -168,13 +194,27 @@ impl Known {
                 let name = feed.id.rsplit('/').next().unwrap_or_default().to_owned();
                 let columns: Vec<String> = columns.into_iter().filter(|column| !feed.columns.contains(column)).collect();
                 let is_known = feed.columns.is_empty() || columns.is_empty();
-                if is_known { Ok(None) } else { Ok(Some(Draft { table: report.additions(&columns)?, name, is_new: false, columns })) }
+                if is_known { Ok(None) } else { Ok(Some(Draft { table: report.additions(&columns)?, name, what: What::Columns, columns })) }
             }
             None if self.catalog.feed(&format!("{}/{name}", self.provider)).is_some() => Err(format!(
                 "we know it, but by another file name than \"{}\": see whether it is the same, and mend `file_name`",
                 report.file_name
             )),
-            None => Ok(Some(Draft { table: report.table(&self.shared)?, name: name.to_owned(), is_new: true, columns })),
+            None => Ok(Some(Draft { table: report.table(&self.shared)?, name: name.to_owned(), what: What::New, columns })),
+        }
+    }
+
+    /// Adds what only the last update had. A file name that another feed has by now is that feed's.
+    fn take_over(&self, drafts: &mut Vec<Draft>) {
+        for (name, table) in &self.last {
+            let Some(table) = table.as_table() else { continue };
+            let mut feeds = self.catalog.feeds();
+            let mut new = drafts.iter().filter(|draft| draft.what == What::New);
+            let is_had = feeds.any(|feed| feed.id.ends_with(&format!("/{name}")) || feed.file_name == file_name(name, table))
+                || new.any(|draft| draft.name == *name || file_name(&draft.name, &draft.table) == file_name(name, table));
+            if !is_had {
+                drafts.push(Draft { name: name.clone(), what: What::TakenOver, columns: Vec::new(), table: table.clone() });
+            }
         }
     }
 
@@ -397,6 +437,11 @@ impl Report {
     }
 }
 
+/// What the files of a feed with this table are called.
+fn file_name<'t>(name: &'t str, table: &'t Table) -> &'t str {
+    table.get("file_name").and_then(Value::as_str).unwrap_or(name)
+}
+
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -474,15 +519,10 @@ family = true
 "
     .to_owned();
     for draft in drafts {
-        let about = if draft.is_new {
-            "# New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`."
-        } else {
-            "# Known, but for these columns. A person should look whether one is `secret` or `private`."
-        };
         let feed = Table::from_iter([(draft.name.clone(), Value::Table(draft.table.clone()))]);
         let whole = Table::from_iter([("feed".to_owned(), Value::Table(feed))]);
         let table = toml::to_string_pretty(&whole).expect("a table of text, lists and tables can be written");
-        text += &format!("\n{about}\n{table}");
+        text += &format!("\n# {}\n{table}", draft.what.about());
     }
     text
 }
@@ -721,9 +761,21 @@ rows = { page = "source.url" }
     }
 
     #[test]
-    fn a_second_time_gives_the_same() {
+    fn a_second_time_gives_the_same_and_nothing_new() {
         let files = [files(), vec![file(UPDATED, UPDATED_TEXT)]].concat();
-        assert_eq!(update(DOCUMENT, &files).text, UPDATED_TEXT);
+        let update = update(DOCUMENT, &files);
+        assert_eq!((update.new, update.extended, update.text.as_str()), (vec![], vec![], UPDATED_TEXT));
+    }
+
+    #[test]
+    fn what_a_later_document_has_no_more_can_still_be_read() {
+        let files = [files(), vec![file(UPDATED, UPDATED_TEXT)]].concat();
+        let update = update(r#"{"scan_tide": {"feed_name": "Tides", "file_name": "scan_tide"}}"#, &files);
+        assert_eq!((update.new, update.extended), (vec![], vec![]));
+        let marked = "\n# Of an earlier document; the last one does not have it.\n[feed.scan_lamp]\n";
+        assert!(update.text.contains(marked), "{}", update.text);
+        let feeds = update.text.lines().filter(|line| line.starts_with("[feed.") && line.matches('.').count() == 1);
+        assert_eq!(feeds.collect::<Vec<_>>(), ["[feed.scan_lamp]", "[feed.wreck]"]);
     }
 
     #[test]

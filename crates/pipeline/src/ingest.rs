@@ -142,6 +142,11 @@ impl Intake<'_> {
         })?;
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
+            if self.store.is_erased(&mark.id).await? {
+                self.store.delete_report(&mark.id).await?;
+                warn!(report = %mark.id, origin = %delivery.origin, "this report was erased: it is not taken in again");
+                continue;
+            }
             let origin = name.map_or(delivery.origin.clone(), |name| format!("{}!{name}", delivery.origin));
             let id = store::delivery_id(&feed.id, delivery.at, &mark.id);
             let arrival = store::Arrival {

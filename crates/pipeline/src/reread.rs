@@ -79,6 +79,9 @@ impl Intake<'_> {
         let append = self.append(self.feed(feed, last.time)?, size, Some(days)).await?;
         let mut found = Found::default();
         for delivery in &deliveries {
+            if self.store.is_erased(&delivery.report_id).await? {
+                continue;
+            }
             self.require_report(delivery).await?;
             let (tally, rejects, seen) = self.understand(self.feed(feed, delivery.time)?, &Kept::of_delivery(delivery), &append)?;
             // Days that the delivery was known to touch are either read again now or as they should be.

@@ -42,6 +42,7 @@ const FOLDER: &str = "arrivals";
 impl Store {
     /// Puts an arrival down, as this store's.
     pub async fn put_arrival(&self, arrival: &Arrival) -> Result<()> {
+        self.require_write()?;
         let owned = Arrival { owner: self.owner.name.clone(), ..arrival.clone() };
         let bytes = Bytes::from(serde_json::to_vec_pretty(&owned)?);
         self.place.put(&name_of(&arrival.id), bytes).await.context("putting an arrival down")

@@ -46,8 +46,12 @@ pub struct Compacted {
 
 /// Merged files end at this size, in bytes.
 const FILE_SIZE: usize = 256 << 20;
-/// A file of this size is not small any more.
-const LARGE: u64 = 128 << 20;
+/// A file is not small any more at a part of its table's size, within these bounds. So there are some hundreds of
+/// large files, however large the table, and a large report's rows are not written twice in a table of a few
+/// gigabytes: merging costs 3 core-seconds a million rows, four times what appending them does.
+const LARGE_PART: u64 = 400;
+const LARGE_AT_LEAST: u64 = 16 << 20;
+const LARGE_AT_MOST: u64 = 128 << 20;
 /// Files of up to this size are merged whatever the size of the others.
 const TINY: u64 = 4 << 20;
 /// Merged at once, in bytes of files: more would only sort longer.
@@ -134,8 +138,10 @@ impl Store {
 
 /// Sets of files that are to be merged, each into as few as may be.
 fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>> {
+    let size: u64 = version.files.values().map(|file| file.size).sum();
+    let large = if compaction.small_files <= 1 { LARGE_AT_MOST } else { (size / LARGE_PART).clamp(LARGE_AT_LEAST, LARGE_AT_MOST) };
     let mut months: BTreeMap<Option<&str>, Vec<Arc<LiveFile>>> = BTreeMap::new();
-    for file in version.files.values().filter(|file| file.size < LARGE) {
+    for file in version.files.values().filter(|file| file.size < large) {
         months.entry(file.month.as_deref()).or_default().push(file.clone());
     }
     let mut months: Vec<Vec<Arc<LiveFile>>> = months.into_values().collect();
@@ -146,7 +152,8 @@ fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>
         if files.len() <= compaction.small_files && left <= compaction.all_files {
             continue;
         }
-        let merged = if compaction.small_files <= 1 { files } else { smallest(files) };
+        // Beyond the limit of files it is better to write rows once more than to keep them apart.
+        let merged = if left > compaction.all_files { files } else { smallest(files) };
         if merged.len() > 1 {
             left -= merged.len() - 1;
             chosen.push(merged);
@@ -155,14 +162,14 @@ fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>
     chosen
 }
 
-/// The smaller files, up to one that is larger than what is already to be merged.
+/// The smaller files, up to one that is more than twice as large as what is already to be merged.
 fn smallest(mut files: Vec<Arc<LiveFile>>) -> Vec<Arc<LiveFile>> {
     files.sort_by_key(|file| file.size);
     let mut sum = 0;
     let count = files
         .iter()
         .take_while(|file| {
-            let fits = file.size <= sum.max(TINY) && sum <= AT_ONCE;
+            let fits = (sum == 0 || file.size <= (2 * sum).max(TINY)) && sum <= AT_ONCE;
             sum += file.size;
             fits
         })
@@ -223,5 +230,29 @@ impl MergeWriter {
             Ok(self.done)
         };
         tokio::task::spawn_blocking(work).await.context("the thread that merges files has died")?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of these sizes in MB, and how many of the smaller ones are merged.
+    #[track_caller]
+    fn check(sizes: &[u64], merged: usize) {
+        let file = |size: &u64| LiveFile { path: String::new(), size: size << 20, month: None, rows: 1, feed: None, time: None };
+        let files = sizes.iter().map(|size| Arc::new(file(size))).collect();
+        assert_eq!(smallest(files).len(), merged, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_large_file_is_merged_only_with_as_much_in_small_ones() {
+        check(&[1, 1, 1, 1], 4);
+        check(&[100, 1, 1], 2);
+        check(&[6, 6, 6, 6, 6], 5);
+        check(&[5, 20], 1);
+        check(&[2, 4, 8, 10, 100], 4);
+        check(&[600, 600, 600, 600], 2);
+        check(&[], 0);
     }
 }

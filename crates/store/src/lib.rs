@@ -10,6 +10,7 @@
 //! events/ rejects/ deliveries/ sightings/ erasures/      tables that any engine for Delta Lake reads
 //! tables/HASH        enrichment tables, kept so that reports can be read again as of their day
 //! locks/             who is at work
+//! expired.json       up to which day each feed's events have expired, if any have
 //! ```
 //!
 //! Whatever happens to the process, at any moment, what was committed stays and nothing else is seen: an

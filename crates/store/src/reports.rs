@@ -34,6 +34,7 @@ const COMPRESSED: &str = ".zst";
 impl Store {
     /// Keeps a report, in a stream and bounded memory. Blocks: for threads that may.
     pub fn put_report(&self, source: &mut dyn Read) -> Result<ReportMark> {
+        self.require_write()?;
         put(&self.place, self.settings.temporary.as_ref(), report_name, source).context("keeping a report")
     }
 
@@ -56,6 +57,7 @@ impl Store {
 
     /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
     pub fn put_table(&self, source: &mut dyn Read) -> Result<ReportMark> {
+        self.require_write()?;
         put(&self.place, self.settings.temporary.as_ref(), table_name, source).context("keeping an enrichment table")
     }
 
@@ -71,6 +73,7 @@ impl Store {
 
     /// Compresses reports that were put before then; says how many.
     pub async fn compress_reports(&self, before: Micros) -> Result<usize> {
+        self.require_write()?;
         let old = self.place.list("reports").await?.into_iter();
         let old: Vec<Listed> = old.filter(|report| report.modified < before && is_plain(&report.name)).collect();
         let count = old.len();
@@ -89,7 +92,7 @@ impl Store {
     }
 
     /// Takes a report away for good, in whatever form.
-    pub(crate) async fn delete_report(&self, id: &str) -> Result<()> {
+    pub async fn delete_report(&self, id: &str) -> Result<()> {
         let name = report_name(id)?;
         self.place.delete(&name).await?;
         self.place.delete(&format!("{name}{COMPRESSED}")).await

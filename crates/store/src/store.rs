@@ -100,6 +100,14 @@ impl Store {
         [&self.events, &self.deliveries, &self.rejects, &self.sightings, &self.erasures]
     }
 
+    /// Refuses to change a store that was opened for reading.
+    pub(crate) fn require_write(&self) -> Result<()> {
+        match self.settings.access {
+            Access::Write => Ok(()),
+            Access::Read => bail!("the store is open for reading only"),
+        }
+    }
+
     /// What our own queries may hold.
     pub(crate) fn query_memory(&self) -> usize {
         self.settings.memory_limit / 4
@@ -107,6 +115,7 @@ impl Store {
 
     /// Begins to append a delivery's events.
     pub async fn append(&self, settings: AppendSettings<'_>) -> Result<Append> {
+        self.require_write()?;
         let version = self.events.latest().await?;
         let erased = self.erased().await?;
         let room = Room {

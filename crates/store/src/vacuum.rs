@@ -32,6 +32,7 @@ impl Store {
     /// Deletes data files that no version has referred to for as long as `keep`, leftovers of writers that died,
     /// and entries of the logs that a checkpoint stands for. Reading older versions then ends at `keep` ago.
     pub async fn vacuum(&self, keep: Duration, now: Micros) -> Result<Vacuumed> {
+        self.require_write()?;
         let cutoff = now.saturating_sub(i64::try_from(keep.as_micros()).unwrap_or(i64::MAX));
         let mut done = Vacuumed::default();
         for table in self.tables() {

@@ -237,6 +237,18 @@ async fn what_is_not_committed_is_not_seen() {
     assert_eq!(ask(&open(&folder).await, "select count(*) from events").await, ["3"]);
     drop(prepared);
     assert_eq!(files(&folder, "events/month=2023-02"), 1);
+    // What a process leaves that is killed in the middle of writing: half a file of rows, half an entry of the log,
+    // half a report. Nobody sees them, and they go when they are old.
+    let leftovers = ["events/month=2023-02/half.zstd.parquet", "events/_delta_log/.unfinished-entry", ".unfinished-report"];
+    for leftover in leftovers {
+        std::fs::write(folder.path().join(leftover), b"PAR1 and no more").expect("a file is written");
+    }
+    assert_eq!(ask(&open(&folder).await, "select count(*) from events").await, ["3"]);
+    assert_eq!(store_rows(&store, FEED, DAY_TWO).await.events, 1);
+    assert_eq!(store.vacuum(Duration::ZERO, clock()).await.expect("nothing is old").files, 0);
+    assert_eq!(store.vacuum(Duration::ZERO, clock() + 2 * time::DAY).await.expect("leftovers are deleted").files, 3);
+    assert!(leftovers.iter().all(|leftover| !folder.path().join(leftover).exists()));
+    assert_eq!(ask(&open(&folder).await, "select count(*) from events").await, ["4"]);
     let unknown = store.append(AppendSettings { feed: FEED, expected_rows: 1, columns: &["source_ipp"], only_days: None }).await;
     assert_eq!(unknown.expect_err("no such column").to_string(), "events have no column \"source_ipp\"");
 }
@@ -721,8 +733,9 @@ async fn reading_needs_no_right_to_write() {
     let writer = open(&folder).await;
     store_rows(&writer, FEED, DAY_ONE).await;
     assert_eq!(ask(&reader, "select count(*) from events").await, ["3"]);
-    let prepared = append(&reader, FEED, vec![vec![]]).await;
-    assert_eq!(reader.commit(vec![prepared], now()).await.expect("nothing is to be committed").outcomes[0].events, 0);
+    let refused = reader.append(AppendSettings { feed: FEED, expected_rows: 1, columns: COLUMNS, only_days: None }).await;
+    assert_eq!(refused.expect_err("it is open for reading").to_string(), "the store is open for reading only");
+    assert!(reader.put_report(&mut b"1".as_slice()).is_err() && reader.vacuum(Duration::ZERO, now()).await.is_err());
     let error = reader.record_deliveries(&[Delivery::default()], now()).await.expect_err("it is open for reading");
     assert!(format!("{error:#}").contains("open for reading only"), "{error:#}");
 }

@@ -11,8 +11,11 @@ pub(crate) mod rejects;
 pub(crate) mod reread;
 pub(crate) mod store;
 
+use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
+use ::feed::Catalog;
+use ::feed::unpack::{Caps, unpack};
 use anyhow::{Context, Result, anyhow, bail};
 use desk::{Access, Actor, Configuration, Desk, Opening, Role};
 use event::time::{self, Micros};
@@ -52,6 +55,14 @@ impl Place {
         Configuration::parse(&text).map_err(|wrong| anyhow!("the configuration {} cannot be read: {wrong}", path.display()))
     }
 
+    /// The feeds that are known here; where there is no place to keep anything, those that the program knows by itself.
+    pub(crate) fn catalog(&self) -> Result<Catalog> {
+        match self.location() {
+            Ok(location) => desk::catalog(&location, &self.configuration()?, bundled::feeds()),
+            Err(_) => Ok(Catalog::read(&bundled::feeds())),
+        }
+    }
+
     pub(crate) async fn desk(&self, access: Access) -> Result<Desk> {
         self.desk_at(self.location()?, access).await
     }
@@ -71,6 +82,20 @@ impl Place {
         })
         .await
     }
+}
+
+/// What a file here holds, or what is fetched from an address; unpacked where it is packed.
+pub(crate) async fn open(source: &str, most_bytes: u64) -> Result<Box<dyn Read>> {
+    let (input, size): (Box<dyn Read>, u64) = if source.contains("://") {
+        let bytes = desk::fetch(source, most_bytes).await?;
+        let size = bytes.len() as u64;
+        (Box::new(Cursor::new(bytes)), size)
+    } else {
+        let file = std::fs::File::open(source).with_context(|| format!("opening {source}"))?;
+        let size = file.metadata().with_context(|| format!("opening {source}"))?.len();
+        (Box::new(file), size)
+    };
+    unpack(input, size, Caps { bytes: most_bytes, ..Caps::default() }).context("unpacking it")
 }
 
 /// A time as somebody writes it on the command line.

@@ -92,7 +92,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
     match cli.command {
         Command::Demo(command) => command.run(&place).await,
         Command::Feed(command) => command.run(&place).await,
-        Command::Parse(command) => command.run(),
+        Command::Parse(command) => command.run(&place),
         Command::Ingest(command) => command.run(&place).await,
         Command::Reread(command) => command.run(&place).await,
         Command::Rejects(command) => command.run(&place).await,

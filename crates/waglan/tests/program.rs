@@ -317,3 +317,33 @@ fn other_engines_read_the_table_as_it_lies() {
     let expected = format!("deltalake [{0}]\nduckdb [{0}]\n", pairs.join(", "));
     assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn what_was_erased_comes_back_by_no_way() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report = folder.path().join("export.json");
+    let row = |id: &str, address: &str, by: &str| {
+        format!(
+            "\"{id}\": [{{\"ioc_value\": \"{address}:443\", \"ioc_type\": \"ip:port\", \"threat_type\": \"botnet_cc\", \"reporter\": \"{by}\"}}]"
+        )
+    };
+    std::fs::write(&report, format!("{{{}, {}}}", row("1", "192.0.2.1", "somebody@example.org"), row("2", "192.0.2.2", "other")))
+        .expect("writable");
+    let take = || run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", "2026-03-02"]).arg(&report));
+    take();
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), "source_ip\n192.0.2.1\n192.0.2.2\n");
+    succeed(waglan(&data).args(["store", "erase", "--person", "somebody@example.org", "--reason", "on request"]));
+    let left = "source_ip\n192.0.2.2\n";
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), left);
+    take();
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), left, "a repeated delivery brings nothing back");
+    run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"]));
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), left, "nor does reading again");
+    assert_eq!(query(&data, "SELECT count(*) AS records FROM erasures WHERE what = 'person'"), "records\n1\n", "a record remains");
+    for file in files_below(&data).iter().filter(|file| !file.ends_with("audit.jsonl")) {
+        let bytes = std::fs::read(file).expect("readable");
+        let found = bytes.windows(20).any(|window| window == b"somebody@example.org");
+        assert!(!found, "it is still in {}", file.display());
+    }
+}

@@ -33,10 +33,14 @@ fn row(site: &Site<'_>, hours: i64) -> Vec<Cell> {
     let number = 8_400_000 + chance.below(400_000);
     let submitted = calendar::at(site.spell.born, chance.below(50_000) as i64);
     let verified = submitted + chance.below(20_000) as i64 * event::time::SECOND;
-    let query = if chance.percent(30) { format!("?u={},{}", chance.below(100), chance.hex(4)) } else { String::new() };
+    let url = site.url();
+    let query = match (chance.percent(30), url.contains('?')) {
+        (true, false) => format!("?u={},{}", chance.below(100), chance.hex(4)),
+        _ => String::new(),
+    };
     vec![
         number.to_string().into(),
-        format!("{}{query}", site.url()).into(),
+        format!("{url}{query}").into(),
         format!("http://www.phishtank.com/phish_detail.php?phish_id={number}").into(),
         calendar::stamp_east(submitted, hours).into(),
         "yes".into(),

@@ -89,7 +89,7 @@ impl End<'_> {
     /// Asn, country, region, city.
     fn place(&self) -> [Cell; 4] {
         let place = self.network.place;
-        // One network in forty is in another country, by these tables.
+        // One network in fifty is in another country, by these tables.
         let wrong = Chance::of("misplaced").at(i64::from(neighbourhood(self.address))).percent(2);
         let (country, region, city) = if wrong { ("XO", "", "") } else { (place.country, place.region, place.city) };
         [self.network.system.number.to_string().into(), country.into(), region.to_uppercase().into(), city.to_uppercase().into()]

@@ -16,8 +16,8 @@ pub(super) fn deliveries(quarter: &Quarter, day: i32) -> Vec<Delivery> {
     for added in (day - WINDOW + 1..=day).rev() {
         let mut urls: Vec<(i64, Site<'_>)> =
             sites::new_on(&quarter.country, "malware", added, 700, 35).map(|site| (second(&site), site)).collect();
-        urls.sort_by_key(|(second, site)| (-second, site.spell.seed));
-        urls.iter().enumerate().for_each(|(nth, (second, site))| csv.push(row(site, added, *second, nth, day)));
+        urls.sort_by_key(|(second, site)| (*second, site.spell.seed));
+        urls.iter().enumerate().rev().for_each(|(nth, (second, site))| csv.push(row(site, added, *second, nth, day)));
         // Whoever reads from the quarter's first day on has seen all but this day's.
         if added < day && day > quarter.first {
             repeats += urls.len() as u64;
@@ -53,6 +53,14 @@ fn preamble(day: i32) -> String {
     ]
     .join("\r\n")
 }
+
+/// What is fetched, and its tags.
+const FILES: &[(&str, &str)] = &[
+    ("invoice_07.doc", "doc,Emotet"),
+    ("Setup%20(x64),final.exe?dl=1", "exe,Lumma"),
+    ("update.zip", "None"),
+    ("report.js", "js,SocGholish"),
+];
 
 fn second(site: &Site<'_>) -> i64 {
     site.spell.chance("added").below(86_000) as i64

@@ -1,7 +1,6 @@
 //! `waglan feed`: what feeds are known, and whether their tables are sound.
 
 use std::io::Read;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, AsArray};
@@ -9,7 +8,7 @@ use clap::{Args, Subcommand};
 use desk::Access;
 use feed::{Arrival, Catalog, Feed, Reader, Splitter};
 
-use super::operator;
+use super::{open, operator};
 use crate::output::Format;
 use crate::{Ended, Place, bundled, clock, output};
 
@@ -53,15 +52,16 @@ pub(crate) struct Sample {
 pub(crate) struct Update {
     /// The provider
     provider: String,
-    /// The document
-    file: PathBuf,
+    /// The document, or where it is fetched; it may be packed
+    #[arg(value_name = "FILE|URL")]
+    source: String,
 }
 
 impl FeedCommand {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         match self {
-            FeedCommand::List(list) => list.run(),
-            FeedCommand::Show(show) => show.run(),
+            FeedCommand::List(list) => list.run(place),
+            FeedCommand::Show(show) => show.run(place),
             FeedCommand::Check(check) => check.run(),
             FeedCommand::Sample(sample) => sample.run(),
             FeedCommand::Update(update) => update.run(place).await,
@@ -69,6 +69,7 @@ impl FeedCommand {
     }
 }
 
+/// The feeds that have samples: those that the program knows by itself.
 fn catalog() -> Catalog {
     Catalog::read(&bundled::feeds())
 }
@@ -78,8 +79,8 @@ fn find<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Feed> {
 }
 
 impl List {
-    fn run(&self) -> Result<Ended> {
-        let batch = desk::feeds_batch(&catalog());
+    fn run(&self, place: &Place) -> Result<Ended> {
+        let batch = desk::feeds_batch(&place.catalog()?);
         let shown = ["id", "kind", "delivers", "means", "severity", "tlp", "every", "home"];
         let places: Vec<usize> = shown.iter().filter_map(|name| batch.schema().index_of(name).ok()).collect();
         let batch = if self.format == Format::Table { batch.project(&places)? } else { batch };
@@ -89,8 +90,8 @@ impl List {
 }
 
 impl Show {
-    fn run(&self) -> Result<Ended> {
-        let catalog = catalog();
+    fn run(&self, place: &Place) -> Result<Ended> {
+        let catalog = place.catalog()?;
         let feed = find(&catalog, &self.id)?;
         let batch = desk::feeds_batch(&catalog);
         let ids = batch.column(0).as_string::<i32>();
@@ -222,9 +223,28 @@ impl Update {
     async fn run(&self, place: &Place) -> Result<Ended> {
         const MOST: u64 = 64 << 20;
         let mut document = Vec::new();
-        let file = std::fs::File::open(&self.file).with_context(|| format!("opening {}", self.file.display()))?;
-        file.take(MOST).read_to_end(&mut document).with_context(|| format!("reading {}", self.file.display()))?;
-        let _ = (place, document);
-        bail!("not yet")
+        open(&self.source, MOST).await?.take(MOST).read_to_end(&mut document).context("reading the document")?;
+        let desk = place.desk(Access::Write).await?;
+        let updated = desk.update_feeds(&operator(), &self.provider, &document, clock::now())?;
+        output::say(&format!(
+            "{} report types, {} of them new, {} with new columns: {}",
+            updated.all,
+            updated.new.len(),
+            updated.extended.len(),
+            updated.path.display()
+        ));
+        for name in &updated.new {
+            output::say(&format!(
+                "new: {}/{name}; see what is guessed about it with `waglan feed show {}/{name}`",
+                self.provider, self.provider
+            ));
+        }
+        for (name, columns) in &updated.extended {
+            output::say(&format!("new columns: {}/{name}: {}", self.provider, columns.join(" ")));
+        }
+        for (name, why) in &updated.refused {
+            output::say(&format!("refused: {name}: {why}"));
+        }
+        Ok(if updated.refused.is_empty() { Ended::Done } else { Ended::WithRejects })
     }
 }

@@ -1,13 +1,11 @@
 //! `waglan geo`: tables of countries and AS numbers.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use desk::{Access, TableKind};
 use event::time;
 
-use super::operator;
+use super::{open, operator};
 use crate::{Ended, Place, clock, output};
 
 #[derive(Debug, Subcommand)]
@@ -18,24 +16,43 @@ pub(crate) enum Geo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Update {
-    /// The name that the table goes by; tables of one name are one table as time passes
-    #[arg(long, default_value = "addresses")]
-    name: String,
-    /// The file
-    file: PathBuf,
+    /// The name that the table goes by; tables of one name are one table as time passes [default: addresses]
+    #[arg(long)]
+    name: Option<String>,
+    /// The file, or where it is fetched; it may be packed [default: what [geo.fetch] in the configuration says]
+    #[arg(value_name = "FILE|URL")]
+    source: Option<String>,
 }
 
 impl Geo {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let Geo::Update(update) = self;
-        let desk = place.desk(Access::Write).await?;
-        let mut file = std::fs::File::open(&update.file).with_context(|| format!("opening {}", update.file.display()))?;
         let now = clock::now();
-        let installed = desk.install_table(&operator(), TableKind::Addresses, &update.name, time::day(now), &mut file, now)?;
-        output::say(&format!("{} holds from {} on: {}", installed.name, time::day_name(installed.day), installed.path.display()));
+        for (name, source) in update.sources(place)? {
+            const MOST: u64 = 4 << 30;
+            let mut input = open(&source, MOST).await?;
+            let desk = place.desk(Access::Write).await?;
+            let installed = desk.install_table(&operator(), TableKind::Addresses, &name, time::day(now), &mut input, now)?;
+            output::say(&format!("{} holds from {} on: {}", installed.name, time::day_name(installed.day), installed.path.display()));
+        }
         for missing in place.desk(Access::Write).await?.missing_tables(time::day(now)) {
             output::say(&format!("note: {missing}"));
         }
         Ok(Ended::Done)
+    }
+}
+
+impl Update {
+    /// The tables to put in place: a name, and a file or address.
+    fn sources(&self, place: &Place) -> Result<Vec<(String, String)>> {
+        if let Some(source) = &self.source {
+            return Ok(vec![(self.name.clone().unwrap_or_else(|| "addresses".to_owned()), source.clone())]);
+        }
+        let configured = place.configuration()?.geo.fetch.into_iter();
+        let sources: Vec<_> = configured.filter(|(name, _)| self.name.as_ref().is_none_or(|wanted| wanted == name)).collect();
+        if sources.is_empty() {
+            bail!("there is nothing to fetch: give a FILE or a URL, or state NAME = \"URL\" under [geo.fetch] in the configuration");
+        }
+        Ok(sources)
     }
 }

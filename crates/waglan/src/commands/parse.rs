@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use desk::{Pick, Tally, Worker};
 use event::batch::{self, Cell};
 use event::time::{self, Micros};
-use feed::{Catalog, Feed, Piece};
+use feed::{Feed, Piece};
 
 use super::time_argument;
-use crate::{Ended, bundled, clock, output};
+use crate::{Ended, Place, clock, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Parse {
@@ -64,8 +64,8 @@ enum EventFormat {
 }
 
 impl Parse {
-    pub(crate) fn run(&self) -> Result<Ended> {
-        let catalog = Catalog::read(&bundled::feeds());
+    pub(crate) fn run(&self, place: &Place) -> Result<Ended> {
+        let catalog = place.catalog()?;
         let standard_input = self.file == Path::new("-");
         if standard_input {
             desk::refuse_unnamed(self.which.pick())?;

@@ -17,6 +17,21 @@ pub(crate) enum StoreCommand {
     Vacuum(Vacuum),
     /// Take out what the configuration's retention lets nobody keep
     Retain,
+    /// Take a report, or what was said of a person, out for good: no older version brings it back
+    Erase(Erase),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The report, by its hash
+    #[arg(long, value_name = "HASH", required_unless_present = "person", conflicts_with = "person")]
+    report: Option<String>,
+    /// A value that names the person, such as an address of mail; may be given several times
+    #[arg(long, value_name = "VALUE")]
+    person: Vec<String>,
+    /// Why; it stays in the record of erasures
+    #[arg(long)]
+    reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +58,16 @@ impl StoreCommand {
                     done.files,
                     done.size >> 20,
                     done.log_entries
+                )
+            }
+            StoreCommand::Erase(erase) => {
+                let done = match &erase.report {
+                    Some(report) => desk.erase_report(&actor, report, &erase.reason, now).await?,
+                    None => desk.erase_person(&actor, &erase.person, &erase.reason, now).await?,
+                };
+                format!(
+                    "erased: {} events, {} rejects, {} sightings; {} kept reports",
+                    done.events, done.rejects, done.sightings, done.reports
                 )
             }
             StoreCommand::Retain => format!("{} events taken out or shortened", desk.retain(&actor, now).await?),

@@ -6,7 +6,7 @@ use super::{End, Packing, Report, again, columns, device, from, seen, to};
 use crate::calendar;
 use crate::chance::Chance;
 use crate::country::{Country, Version};
-use crate::families::{self, AGENTS, FAMILIES, Family};
+use crate::families::{AGENTS, FAMILIES, Family};
 use crate::forms::csv::{Cell, Csv};
 use crate::machines::Machine;
 use crate::quarter::{Delivery, Planted, Quarter};
@@ -140,7 +140,7 @@ fn machines<'c>(country: &'c Country, family: &'static Family, day: i32, version
     let born = |from| spells::born(&name, from, family.births * family.curve.percent(from) * share / 10_000, family.lasts);
     (day - spells::LONGEST..=day)
         .flat_map(born)
-        .map(|spell| spells::Spell { ends: families::ends(family, &spell), ..spell })
+        .map(|spell| spells::Spell { ends: family.ends(&spell), ..spell })
         .filter(|spell| spell.is_on(day))
         .map(|spell| Machine::of(spell, country, &family.spread, version))
         .collect()
