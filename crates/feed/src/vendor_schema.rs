@@ -143,7 +143,7 @@ impl What {
         match self {
             What::New => "New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.",
             What::Columns => "Known, but for these columns. A person should look whether one is `secret` or `private`.",
-            What::TakenOver => "Of an earlier document; the last one does not have it.",
+            What::TakenOver => "Of an earlier document: in the last one it is missing, or refused.",
         }
     }
 }
@@ -772,7 +772,7 @@ rows = { page = "source.url" }
         let files = [files(), vec![file(UPDATED, UPDATED_TEXT)]].concat();
         let update = update(r#"{"scan_tide": {"feed_name": "Tides", "file_name": "scan_tide"}}"#, &files);
         assert_eq!((update.new, update.extended), (vec![], vec![]));
-        let marked = "\n# Of an earlier document; the last one does not have it.\n[feed.scan_lamp]\n";
+        let marked = "\n# Of an earlier document: in the last one it is missing, or refused.\n[feed.scan_lamp]\n";
         assert!(update.text.contains(marked), "{}", update.text);
         let feeds = update.text.lines().filter(|line| line.starts_with("[feed.") && line.matches('.').count() == 1);
         assert_eq!(feeds.collect::<Vec<_>>(), ["[feed.scan_lamp]", "[feed.wreck]"]);

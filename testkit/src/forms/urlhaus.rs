@@ -75,11 +75,8 @@ fn row(site: &Site<'_>, added: i32, second: i64, nth: usize, day: i32) -> Vec<Ce
         let tag = chance.pick(&["32-bit,elf,mips,Mozi", "elf,mirai", "32-bit,arm,elf,gafgyt"]);
         (format!("http://{}:{}/{}", site.address, 30_000 + chance.below(30_000), chance.pick(&["i", "bin.sh", "Mozi.m", "arm7"])), tag)
     } else {
-        let file = chance.pick(&["invoice_07.doc", "Setup%20(x64),final.exe?dl=1", "update.zip", "report.js"]);
-        (
-            format!("{}://{}/{}/{file}", site.scheme(), site.host, chance.hex(6)),
-            chance.pick(&["doc,Emotet", "exe,Lumma", "None", "js,SocGholish"]),
-        )
+        let (file, tags) = chance.pick(FILES);
+        (format!("{}://{}/{}/{file}", site.scheme(), site.host, chance.hex(6)), tags)
     };
     // Tried again every day, and gone in the end: the columns that change.
     let is_online = site.spell.chance("online").at(day).percent(100 - ((day - added) as u64 * 3).min(90));
