@@ -73,7 +73,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     family("sality", 80, 45, Curve::Falling, OFFICES, "80", "/logos.gif"),
     family("virut", 120, 35, Curve::Steady, PEOPLE, "80", "/view"),
     family("qsnatch", 120, 40, Curve::Steady, DEVICES, "80", "/qnap_firmware.xml"),
-    family("mozi", 180, 9, Curve::Falling, DEVICES, "80", "/config"),
+    family("mirai", 180, 9, Curve::Falling, DEVICES, "80", "/config"),
     family("zeus", 100, 20, Curve::Steady, OFFICES, "80", "/config.bin"),
     family("gozi", 100, 12, Curve::Outbreak(9), OFFICES, "443", "/images/"),
     family("tinba", 70, 18, Curve::Falling, PEOPLE, "80", "/EiDQjNbWEQ/"),

@@ -175,3 +175,48 @@ pub fn day_of(feed: &Feed, file_name: &str) -> Option<String> {
     let day = captures.name("day")?.as_str();
     event::time::parse(day).ok().map(|time| event::time::day_name(event::time::day(time)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A feed's file, with the columns that tell it from others.
+    fn file(path: &str, since: &str, columns: &str) -> File {
+        const TABLE: &str =
+            "format = \"csv\"\nmeans = \"other\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\ntlp = \"clear\"\n";
+        File { path: path.to_owned(), text: format!("{TABLE}{since}\ncolumns = \"{columns}\"\nrows = {{ ip = \"source.ip\" }}\n") }
+    }
+
+    fn family(path: &str, feed: &File) -> File {
+        File { path: path.to_owned(), text: format!("family = true\n[feed.x]\n{}", feed.text) }
+    }
+
+    /// The feed's versions, the newest first, by their columns.
+    #[track_caller]
+    fn check(files: &[File], expected: &[&str]) {
+        let catalog = Catalog::read(files);
+        assert_eq!(catalog.broken, []);
+        let versions: Vec<String> = catalog.feeds["p/x"].iter().map(|feed| feed.columns.join(" ")).collect();
+        assert_eq!(versions, expected);
+    }
+
+    #[test]
+    fn of_two_tables_for_one_feed_the_later_holds() {
+        let (one, other) = (file("p/x.toml", "", "ip"), file("p/y.toml", "", "ip port"));
+        check(&[one.clone(), family("p/mine.toml", &other)], &["ip port"]);
+        check(&[family("p/mine.toml", &other), one.clone()], &["ip"]);
+        let version = file("p/x.202601.toml", "since = \"2026-01\"", "ip name");
+        check(&[one.clone(), version.clone(), family("p/mine.toml", &other)], &["ip name", "ip port"]);
+    }
+
+    #[test]
+    fn an_update_adds_columns_and_changes_nothing_else() {
+        let one = file("p/x.toml", "", "ip port");
+        let update = |columns: &str| family("p/updated.toml", &file("p/x.toml", "", columns));
+        check(&[update("name ip"), one.clone()], &["ip port name"]);
+        check(&[one.clone(), update("port")], &["ip port"]);
+        check(&[update("name")], &["name"]);
+        let headerless = file("p/x.toml", "", "");
+        check(&[headerless, update("name")], &[""]);
+    }
+}

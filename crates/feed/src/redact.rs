@@ -1,8 +1,9 @@
 //! Takes secrets out of a report before it is kept: the cells of a feed's `secret` columns are emptied.
 //!
 //! The report is written anew, row by row, so its form may differ from what came; what it says does not. A row
-//! that cannot be cut might hold the secret anywhere, and is left out but for its line.
+//! that cannot be cut might hold the secret anywhere: a line stands in its place, which is a reject when it is read.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 use crate::json_text;
@@ -10,9 +11,17 @@ use crate::rows::Rows;
 use crate::shape::Splitter;
 use crate::table::{Csv, CsvHeader, Feed, Format};
 
-/// Whether a feed's reports hold what must not be kept.
-pub fn is_needed(feed: &Feed) -> bool {
+/// Whether a feed's reports may hold what must not be kept.
+pub fn is_possible(feed: &Feed) -> bool {
     !feed.secret.is_empty()
+}
+
+/// Whether this report does: by its own header, whatever the table knows of it. Where there is no header to go by, it may.
+pub fn is_needed(feed: &Feed, input: impl Read) -> io::Result<bool> {
+    let mut splitter = Splitter::new(feed, input);
+    splitter.next_rows()?;
+    let header = splitter.header();
+    Ok(header.is_none_or(|header| header.iter().any(|name| feed.secret.contains(name))))
 }
 
 /// Copies a report without its secrets.
@@ -44,6 +53,7 @@ fn write_csv(feed: &Feed, format: &Csv, rows: &Rows, header_written: &mut bool, 
         let cells = (0..secret.len()).map(|column| if secret[column] { "" } else { rows.whole_cell(row, column) });
         push_row(&mut line, cells, separator, quote);
     }
+    push_left_out(&mut line, rows);
     output.write_all(line.as_bytes())
 }
 
@@ -88,5 +98,13 @@ fn write_json(feed: &Feed, rows: &Rows, output: &mut impl Write) -> io::Result<(
         }
         line.push_str("}\n");
     }
+    push_left_out(&mut line, rows);
     output.write_all(line.as_bytes())
+}
+
+/// A line for each row that could not be cut: of one cell, and no JSON.
+fn push_left_out(line: &mut String, rows: &Rows) {
+    for reject in &rows.rejects {
+        writeln!(line, "[line {} left out: it could not be cut and may hold a secret]", reject.line).expect("a string takes any text");
+    }
 }

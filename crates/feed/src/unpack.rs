@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     pub bytes: u64,
-    /// How many times larger than it came, once it is past [`Caps::FREE`].
+    /// How many times larger than it came, once it is past 64 MiB.
     pub ratio: u64,
 }
 

@@ -6,7 +6,7 @@
 //! "scan_x": {"feed_name": "Open X", "file_name": "scan_x", "url": "https://...",
 //!            "constant_fields": {"classification.type": "vulnerable-system"},
 //!            "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"]],
-//!            "optional_fields": [["extra.", "tag", "validate_to_none"], ["source.url", "url", "convert_url", true]]}
+//!            "optional_fields": [["extra.", "tag", "validate_to_none"], ["source.url", "url", "convert_http_host_and_url", true]]}
 //! ```
 //!
 //! A row is an IntelMQ field, a column, a function that IntelMQ's parser has for it, and whether that looks at the whole row.

@@ -159,6 +159,9 @@ fn reports_are_picked_by_name_and_by_header() {
         catalog.pick("shadowserver", "attachment.bin", |_| Some(header)).map(|feed| feed.id.clone())
     };
     assert_eq!(by_header("shadowserver/blocklist"), Ok("shadowserver/blocklist".into()));
+    let moved: Vec<String> = catalog.feed("shadowserver/blocklist").expect("known").columns.iter().rev().cloned().collect();
+    let picked = catalog.pick("shadowserver", "attachment.bin", |_| Some(moved)).map(|feed| feed.id.as_str());
+    assert_eq!(picked, Ok("shadowserver/blocklist"), "columns that have moved are the same columns");
     let feed = catalog.feed("shadowserver/scan_ssh").expect("known");
     assert_eq!(catalog::day_of(feed, "2026-03-02-scan_ssh-example.csv").as_deref(), Some("2026-03-02"));
 }

@@ -166,8 +166,8 @@ impl Intake<'_> {
     }
 
     fn keep(&self, feed: &Feed, input: &mut dyn Source, kept: &mut Vec<(Option<String>, store::ReportMark)>) -> Result<()> {
-        let secret = redact::is_needed(feed);
         let zip = is_zip(input)?;
+        let secret = redact::is_possible(feed) && has_secret(feed, input)?;
         if !secret && !zip {
             kept.push((None, self.store.put_report(input)?));
             return Ok(());
@@ -375,6 +375,18 @@ fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
     let length = input.read(&mut head)?;
     input.rewind()?;
     Ok(feed::unpack::Packing::of(&head[..length]) == feed::unpack::Packing::Zip)
+}
+
+/// Whether any report in a delivery has a secret column.
+fn has_secret(feed: &Feed, input: &mut dyn Source) -> Result<bool> {
+    let mut found = false;
+    open(input, |opened| {
+        found = found || redact::is_needed(feed, opened.input)?;
+        Ok(())
+    })
+    .context("looking for secrets")?;
+    input.rewind()?;
+    Ok(found)
 }
 
 /// The columns of a feed's events at rest.

@@ -221,12 +221,7 @@ impl Csv {
             return;
         };
         let width = header.names.len();
-        let mut found = rows.cells.len() - first_cell;
-        if found == width + 1 && rows.cells.last().is_some_and(|span| name(&rows.text, *span).is_empty()) {
-            // A separator at the end of every line.
-            rows.cells.pop();
-            found -= 1;
-        }
+        let found = rows.cells.len() - first_cell;
         if found != width {
             rows.cells.truncate(first_cell);
             let cells = if found == 1 { "1 cell".to_owned() } else { format!("{found} cells") };
