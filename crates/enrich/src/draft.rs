@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StringBuilder, new_null_array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and, is_not_null, kernels::cmp::distinct, kernels::zip::zip};
-use event::Field;
 use event::batch::{self, Cell};
+use event::{Field, Texts};
 
 #[derive(Debug)]
 pub(crate) struct Draft<'b> {
@@ -97,30 +97,30 @@ fn stated(extra: Option<&StringArray>, overridden: &[Overridden], rows: usize) -
     let changed = overridden.iter().map(|column| column.rows.values().clone()).reduce(|one, other| &one | &other);
     let changed = changed.unwrap_or_else(|| BooleanBuffer::new_unset(rows));
     let size = extra.map_or(0, |extra| extra.value_data().len());
-    let mut out = StringBuilder::with_capacity(rows, size + changed.count_set_bits() * 32 * overridden.len());
+    let mut out = Texts::with_capacity(rows, size + changed.count_set_bits() * 32 * overridden.len());
+    // A feed that has been through a house like ours states such keys itself: the first word stands.
+    let states = extra.is_some_and(|extra| memchr::memmem::find(extra.value_data(), b"\"stated.").is_some());
     let mut object = String::new();
     for row in 0..rows {
         let before = extra.filter(|extra| extra.is_valid(row)).map(|extra| extra.value(row));
-        if changed.value(row) && append(before.unwrap_or("{}"), overridden, row, &mut object) {
-            out.append_value(&object);
-        } else {
-            out.append_option(before);
+        match before {
+            _ if changed.value(row) && append(before.unwrap_or("{}"), overridden, row, states, &mut object) => out.push(&object),
+            Some(before) => out.push(before),
+            None => out.push_null(),
         }
     }
     out.finish()
 }
 
 /// Writes the object with this row's stated values to `out`; false where there is no object to add to.
-fn append(object: &str, overridden: &[Overridden], row: usize, out: &mut String) -> bool {
+fn append(object: &str, overridden: &[Overridden], row: usize, states: bool, out: &mut String) -> bool {
     let Some(open) = object.trim_end().strip_suffix('}').map(str::trim_end).filter(|open| open.starts_with('{')) else {
         return false;
     };
     out.clear();
     out.push_str(open);
-    // A feed that has been through a house like ours states such keys itself: the first word stands.
-    let has_stated = open.contains("\"stated.");
     for column in overridden.iter().filter(|column| column.rows.value(row)) {
-        if has_stated && open.contains(&format!("\"stated.{}\"", column.field)) {
+        if states && open.contains(&format!("\"stated.{}\"", column.field)) {
             continue;
         }
         out.push_str(if out.len() > 1 { ",\"stated." } else { "\"stated." });

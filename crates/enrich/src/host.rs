@@ -32,7 +32,7 @@ impl<'a> Host<'a> {
 /// Fills host name and address from the URL, and the public suffix from the host name.
 pub(crate) fn fill(side: &Side, draft: &mut Draft<'_>) {
     if let Some(urls) = draft.text(side.url) {
-        let (names, addresses) = hosts(urls);
+        let (names, addresses) = hosts(urls, [draft.text(side.fqdn), draft.text(side.ip)]);
         draft.fill(side.fqdn, names);
         draft.fill(side.ip, addresses);
     }
@@ -43,12 +43,14 @@ pub(crate) fn fill(side: &Side, draft: &mut Draft<'_>) {
     }
 }
 
-fn hosts(urls: &StringArray) -> (ArrayRef, ArrayRef) {
+/// Names and addresses out of URLs, where a row does not state both itself.
+fn hosts(urls: &StringArray, stated: [Option<&StringArray>; 2]) -> (ArrayRef, ArrayRef) {
+    let states_both = |row: usize| stated.iter().all(|column| column.is_some_and(|column| column.is_valid(row)));
     let mut names = StringBuilder::with_capacity(urls.len(), urls.len() * 16);
     let mut addresses = StringBuilder::with_capacity(urls.len(), 0);
     let mut out = String::new();
-    for url in urls {
-        let host = url.and_then(|url| Host::of(url, &mut out));
+    for (row, url) in urls.iter().enumerate() {
+        let host = url.filter(|_| !states_both(row)).and_then(|url| Host::of(url, &mut out));
         let (name, address) = match host {
             Some(Host::Name(name)) => (Some(name), None),
             Some(Host::Address(address)) => (None, Some(address)),

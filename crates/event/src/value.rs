@@ -40,11 +40,12 @@ pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a
                 plain(given, out)?
             }
         }
-        Type::Ip => match ip(given)? {
-            // Plain dotted decimal has one way to be written.
-            IpAddr::V4(_) if ipv4(given.as_bytes()).is_some() => given,
-            address => replace(out, |out| write(out, address)),
-        },
+        // Plain dotted decimal has one way to be written.
+        Type::Ip if ipv4(given.as_bytes()).is_some() => given,
+        Type::Ip => {
+            let address = ip(given)?;
+            replace(out, |out| write(out, address))
+        }
         Type::Network => {
             let network = network(given)?;
             replace(out, |out| write(out, network))
@@ -73,7 +74,7 @@ pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a
     if value.len() > LONGEST_TEXT {
         return Err(Wrong("longer than 64 KiB"));
     }
-    if definition.length != 0 && value.chars().count() > definition.length {
+    if definition.length != 0 && value.len() > definition.length && value.chars().count() > definition.length {
         return Err(Wrong("longer than its field allows"));
     }
     Ok(value)

@@ -10,7 +10,7 @@ use event::time::{self, Micros};
 use event::value;
 
 use crate::json_text;
-use crate::rows::Rows;
+use crate::rows::{Header, Rows};
 
 /// What a cell has become on its way to its target.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub enum Value<'a> {
     None,
     Text(Cow<'a, str>),
     /// A JSON value other than text, for `extra`.
-    Json(String),
+    Json(Cow<'a, str>),
     Time(Micros),
 }
 
@@ -77,8 +77,8 @@ pub enum Converter {
     Zone(i32),
     Base64,
     Request {
-        host: String,
-        scheme: String,
+        host: Neighbour,
+        scheme: Neighbour,
     },
     Network,
     Address,
@@ -150,7 +150,7 @@ fn zone(argument: &str) -> Option<Converter> {
 
 fn request(argument: &str) -> Option<Converter> {
     let (host, scheme) = argument.split_once(' ')?;
-    Some(Converter::Request { host: host.to_owned(), scheme: scheme.trim().to_owned() })
+    Some(Converter::Request { host: Neighbour::named(host), scheme: Neighbour::named(scheme.trim()) })
 }
 
 /// A converter as a table writes it: its name, a space, its argument.
@@ -174,15 +174,32 @@ pub fn parse(text: &str, maps: &HashMap<String, Arc<Map>>) -> Result<Converter, 
 pub struct Row<'a> {
     pub rows: &'a Rows,
     pub row: usize,
-    pub absent: &'a [String],
+    pub absent: &'a Absent,
+}
+
+/// Another column of the same row.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    name: String,
+    /// Its place in the header that the converter is bound to.
+    place: Option<usize>,
+}
+
+impl Neighbour {
+    fn named(name: &str) -> Neighbour {
+        Neighbour { name: name.to_owned(), place: None }
+    }
+
+    fn bound(&self, header: &Header) -> Neighbour {
+        Neighbour { place: header.place(&self.name), ..self.clone() }
+    }
 }
 
 impl<'a> Row<'a> {
     /// A neighbour's cell, if it says something.
-    fn cell(&self, column: &str) -> Option<&'a str> {
-        let place = self.rows.header.place(column)?;
-        let cell = self.rows.cell(self.row, place);
-        (!is_absent(cell, self.absent)).then_some(cell)
+    fn cell(&self, column: &Neighbour) -> Option<&'a str> {
+        let cell = self.rows.cell(self.row, column.place?);
+        (!self.absent.is(cell.as_bytes())).then_some(cell)
     }
 
     /// A neighbour's cell as it is.
@@ -193,16 +210,50 @@ impl<'a> Row<'a> {
 
 /// What every source writes for nothing.
 #[inline]
-pub fn is_nothing(cell: &str) -> bool {
-    matches!(cell.as_bytes(), b"" | b"-" | b"N/A")
+pub fn is_nothing(cell: &[u8]) -> bool {
+    matches!(cell, b"" | b"-" | b"N/A")
+}
+
+/// What a table says that its source writes for nothing, beside what every source does.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    words: Vec<String>,
+    /// A bit for each length that such a word has: most cells are told by theirs.
+    lengths: u64,
+}
+
+impl Default for Absent {
+    fn default() -> Absent {
+        Absent::new(Vec::new())
+    }
+}
+
+impl Absent {
+    pub fn new(words: Vec<String>) -> Absent {
+        let lengths = ["", "-", "N/A"].into_iter().chain(words.iter().map(String::as_str)).map(|word| bit_of_length(word.len()));
+        Absent { lengths: lengths.fold(0, |all, one| all | one), words }
+    }
+
+    #[inline]
+    pub fn is(&self, cell: &[u8]) -> bool {
+        self.lengths & bit_of_length(cell.len()) != 0 && (is_nothing(cell) || self.words.iter().any(|word| word.as_bytes() == cell))
+    }
 }
 
 #[inline]
-pub fn is_absent(cell: &str, absent: &[String]) -> bool {
-    is_nothing(cell) || absent.iter().any(|word| word == cell)
+fn bit_of_length(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 impl Converter {
+    /// With the places of the columns that it looks at.
+    pub fn bound(&self, header: &Header) -> Converter {
+        match self {
+            Converter::Request { host, scheme } => Converter::Request { host: host.bound(header), scheme: scheme.bound(header) },
+            other => other.clone(),
+        }
+    }
+
     /// The next step of a value that is text.
     pub fn apply<'a>(&self, text: Cow<'a, str>, row: Row<'a>) -> Value<'a> {
         let word = |found: Option<&str>| found.map_or(Value::None, |word| Value::Text(Cow::Owned(word.to_owned())));
@@ -210,20 +261,20 @@ impl Converter {
             Converter::Any | Converter::Or(_) => Value::Text(text),
             Converter::Lower => Value::Text(Cow::Owned(text.to_lowercase())),
             Converter::Upper => Value::Text(Cow::Owned(text.to_uppercase())),
-            Converter::Int => value::integer(&text).map_or(Value::None, |number| Value::Json(number.to_string())),
+            Converter::Int => value::integer(&text).map_or(Value::None, |number| integer(text, number)),
             Converter::Nonzero => match value::integer(&text) {
-                Ok(number) if number != 0 => Value::Json(number.to_string()),
+                Ok(number) if number != 0 => integer(text, number),
                 _ => Value::None,
             },
-            Converter::Float => value::float(&text).map_or(Value::None, |number| Value::Json(json_text::float(number))),
-            Converter::Bool => value::boolean(&text).map_or(Value::None, |truth| Value::Json(truth.to_string())),
+            Converter::Float => value::float(&text).map_or(Value::None, |number| Value::Json(json_text::float(number).into())),
+            Converter::Bool => value::boolean(&text).map_or(Value::None, |truth| Value::Json(if truth { "true" } else { "false" }.into())),
             Converter::Before(mark) => word(text.split_once(mark.as_str()).map(|(before, _)| before.trim())),
             Converter::After(mark) => word(text.rsplit_once(mark.as_str()).map(|(_, after)| after.trim())),
             Converter::Strip(mark) => word(Some(text.strip_prefix(mark.as_str()).unwrap_or(&text))),
-            Converter::Split(mark) => Value::Json(list(text.split(mark.as_str()))),
+            Converter::Split(mark) => Value::Json(list(text.split(mark.as_str())).into()),
             Converter::Json => {
                 let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-                parsed.map_or(Value::Text(text), |parsed| Value::Json(parsed.to_string()))
+                parsed.map_or(Value::Text(text), |parsed| Value::Json(parsed.to_string().into()))
             }
             Converter::Map(map) => word(map.one(&text)),
             Converter::Among(map) => word(map.among(&text)),
@@ -249,6 +300,12 @@ impl Converter {
             Converter::Write(template) => word(write_template(template, &text, row).as_deref()),
         }
     }
+}
+
+/// As JSON has it, which is how it was written where it is digits and no more.
+fn integer(text: Cow<'_, str>, number: i64) -> Value<'_> {
+    let canonical = number > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    Value::Json(if canonical { text } else { number.to_string().into() })
 }
 
 fn list<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
@@ -303,10 +360,15 @@ fn base64(text: Cow<'_, str>) -> Cow<'_, str> {
 /// `GET /path HTTP/1.1` or `/path`, with the host, as a URL. Without a host the text is left as it is.
 fn url_of_request<'a>(text: Cow<'a, str>, host: Option<&str>, scheme: Option<&str>) -> Cow<'a, str> {
     let Some(host) = host else { return text };
-    let path = text.find('/').and_then(|start| text.get(start..)).unwrap_or_default();
-    let path = path.split(char::is_whitespace).next().unwrap_or_default();
+    let path = memchr::memchr(b'/', text.as_bytes()).and_then(|start| text.get(start..)).unwrap_or_default();
+    let path = path.split_ascii_whitespace().next().unwrap_or_default();
     let scheme = scheme.filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
-    Cow::Owned(format!("{scheme}://{host}{path}"))
+    let mut url = String::with_capacity(scheme.len() + 3 + host.len() + path.len());
+    url.push_str(scheme);
+    url.push_str("://");
+    url.push_str(host);
+    url.push_str(path);
+    Cow::Owned(url)
 }
 
 /// The entities that JSON and RSS writers leave behind, once, and only with their semicolon.
@@ -359,7 +421,7 @@ fn write_template(template: &str, cell: &str, row: Row<'_>) -> Option<String> {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, tail) = after.split_once('}')?;
         let value = if name.is_empty() { cell } else { row.raw_cell(name) };
-        if is_nothing(value) {
+        if is_nothing(value.as_bytes()) {
             return None;
         }
         write!(out, "{before}{value}").expect("a string takes any text");
@@ -372,7 +434,7 @@ fn write_template(template: &str, cell: &str, row: Row<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::{Header, Span};
+    use crate::rows::Span;
 
     /// One row with the columns `host`, `scheme` and `mask`.
     fn rows() -> Rows {
@@ -392,11 +454,11 @@ mod tests {
             Map::new(vec![("botnet_cc".into(), "c2-server".into()), ("b".into(), "second".into()), ("otherwise".into(), "else".into())]);
         let maps = HashMap::from([("threat".to_owned(), Arc::new(map))]);
         let rows = rows();
-        let converter = parse(converter, &maps).expect("the converter is known");
-        let found = match converter.apply(Cow::Borrowed(given), Row { rows: &rows, row: 0, absent: &[] }) {
+        let converter = parse(converter, &maps).expect("the converter is known").bound(&rows.header);
+        let found = match converter.apply(Cow::Borrowed(given), Row { rows: &rows, row: 0, absent: &Absent::default() }) {
             Value::None => "nothing".to_owned(),
             Value::Text(text) => text.into_owned(),
-            Value::Json(json) => json,
+            Value::Json(json) => json.into_owned(),
             Value::Time(time) => time::iso(time),
         };
         assert_eq!(found, expected, "{given:?} | {converter:?}");
@@ -406,6 +468,8 @@ mod tests {
     fn each_does_what_its_row_says() {
         check("lower", "MiRai", "mirai");
         check("int", "42", "42");
+        check("int", "042", "42");
+        check("int", "-1", "-1");
         check("int", "many", "nothing");
         check("nonzero", "0", "nothing");
         check("float", "1.50", "1.5");

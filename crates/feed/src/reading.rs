@@ -202,6 +202,11 @@ impl Block<'_> {
     /// Which field is each row's asset. A row without any is a reject.
     fn asset(&self, columns: &BTreeMap<Field, Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> ArrayRef {
         let candidates: Vec<(Field, &Column)> = self.feed.asset.iter().filter_map(|field| Some((*field, columns.get(field)?))).collect();
+        if let Some((field, column)) = candidates.first()
+            && column.all_valid()
+        {
+            return constant(field.name(), self.rows.len());
+        }
         let mut names = arrow::array::StringBuilder::with_capacity(self.rows.len(), self.rows.len() * 12);
         for (row, keep) in keep.iter_mut().enumerate() {
             let found = candidates.iter().find(|(_, column)| column.is_valid(row));
@@ -228,6 +233,15 @@ impl Block<'_> {
     ) -> ArrayRef {
         let length = self.rows.len();
         let default = self.feed.means.map(|means| means.name);
+        if let Some(means) = self.feed.means
+            && !columns.contains_key(&Field::CLASSIFICATION_TYPE)
+            && !columns.contains_key(&Field::CLASSIFICATION_TAXONOMY)
+        {
+            let mut always = |field, name| columns.insert(field, Column::constant(field, name, length));
+            always(Field::CLASSIFICATION_TYPE, means.name);
+            always(Field::CLASSIFICATION_TAXONOMY, means.taxonomy);
+            return self.kind(columns);
+        }
         let types = columns.remove(&Field::CLASSIFICATION_TYPE).map(Column::finish);
         let types = types.as_ref().map(|array| array.as_any().downcast_ref::<StringArray>().expect("a type is text"));
         let of = |row: usize| types.filter(|types| arrow::array::Array::is_valid(types, row)).map(|types| types.value(row)).or(default);
@@ -331,7 +345,7 @@ struct Times {
 }
 
 fn constant(text: &str, length: usize) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, length)))
+    Arc::new(StringArray::new_repeated(text, length))
 }
 
 /// Whether a table's constant is a value of its field.

@@ -1,6 +1,7 @@
 //! A block of rows as a shape cuts them: cells are spans of one text, so that cutting copies nothing.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use event::Reject;
@@ -48,6 +49,15 @@ impl Span {
     pub fn new(start: usize, end: usize) -> Span {
         Span { start: start as u32, end: end as u32 }
     }
+
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// The range in what begins at a place of the text.
+    pub fn after(self, place: usize) -> Range<usize> {
+        self.start as usize - place..self.end as usize - place
+    }
 }
 
 /// Rows of one header, and what could not be made a row.
@@ -59,6 +69,8 @@ pub struct Rows {
     pub cells: Vec<Span>,
     /// For shapes whose cells may be JSON values other than text: whether each is.
     pub json: Vec<bool>,
+    /// Whether surely no cell holds a quote, a backslash or a control character.
+    pub plain: bool,
     /// For each row: the line on which it starts, and its bytes.
     pub lines: Vec<(u64, Span)>,
     pub rejects: Vec<Reject>,
@@ -79,11 +91,31 @@ impl Rows {
         trim(self.whole_cell(row, column))
     }
 
+    /// Where [`Rows::cell`] stands in the text.
+    #[inline]
+    pub fn cell_range(&self, row: usize, column: usize) -> Range<usize> {
+        let range = self.whole_range(row, column);
+        match self.text.as_bytes().get(range.clone()) {
+            Some([first, .., last]) if *first > b' ' && *last > b' ' => range,
+            Some([]) => range,
+            _ => {
+                let whole = self.text.get(range.clone()).unwrap_or_default();
+                let start = range.start + (whole.len() - whole.trim_start_matches(is_white).len());
+                start..start + trim(whole).len()
+            }
+        }
+    }
+
     /// The cell's text with the white space around it.
     #[inline]
     pub fn whole_cell(&self, row: usize, column: usize) -> &str {
-        let span = self.cells[row * self.header.names.len() + column];
-        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.text.get(self.whole_range(row, column)).unwrap_or_default()
+    }
+
+    /// Where [`Rows::whole_cell`] stands in the text.
+    #[inline]
+    pub fn whole_range(&self, row: usize, column: usize) -> Range<usize> {
+        self.cells[row * self.header.names.len() + column].range()
     }
 
     /// Whether the cell is a JSON number, truth value, list or object.
@@ -94,7 +126,7 @@ impl Rows {
 
     pub fn raw(&self, row: usize) -> &str {
         let span = self.lines[row].1;
-        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 }
 
@@ -103,5 +135,9 @@ impl Rows {
 fn trim(text: &str) -> &str {
     let bytes = text.as_bytes();
     let white = |byte: Option<&u8>| byte.is_some_and(|byte| *byte <= b' ');
-    if white(bytes.first()) || white(bytes.last()) { text.trim_matches(|c| c <= ' ') } else { text }
+    if white(bytes.first()) || white(bytes.last()) { text.trim_matches(is_white) } else { text }
+}
+
+fn is_white(c: char) -> bool {
+    c <= ' '
 }

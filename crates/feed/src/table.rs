@@ -14,7 +14,7 @@ use event::{Delivers, Field, Kind, May, Severity, Tlp};
 use regex::Regex;
 use toml::{Table, Value};
 
-use crate::convert::{self, Converter, Map};
+use crate::convert::{self, Absent, Converter, Map};
 use crate::reading;
 
 /// One feed, as its table and its provider's say it is.
@@ -50,7 +50,7 @@ pub struct Feed {
     pub file_name: String,
     /// The header as it is known; empty where the table does not say.
     pub columns: Vec<String>,
-    pub absent: Vec<String>,
+    pub absent: Absent,
     pub volatile: Vec<String>,
     pub secret: Vec<String>,
     pub private: Vec<String>,
@@ -342,7 +342,7 @@ fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Pattern
         file: text(table, "file")?.map(|text| patterns.get(text)).transpose().map_err(|wrong| format!("file: {wrong}"))?,
         file_name: text(table, "file_name")?.unwrap_or(file).to_owned(),
         columns: columns(table)?,
-        absent: words(table, "absent")?,
+        absent: Absent::new(words(table, "absent")?),
         volatile: words(table, "volatile")?,
         secret: words(table, "secret")?,
         private: words(table, "private")?,

@@ -13,6 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Reports about compromised machines come in; clean networks, warned people and figures that can be trusted go out.
 #[derive(Debug, Parser)]
 #[command(name = "waglan", version, propagate_version = true, max_term_width = 110)]

@@ -1,13 +1,14 @@
 //! A table bound to a report's header: every rule knows its column's place, and who fills what is decided.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use event::Field;
+use event::{Field, Wrong};
 
 use super::Refused;
 use super::column::Column;
-use crate::convert::{Converter, Row, Value, is_absent, is_nothing};
+use crate::convert::{Absent, Converter, Row, Value, is_nothing};
 use crate::rows::{Header, Rows};
 use crate::table::{Assignment, Condition, Csv, Feed, Format, Target};
 
@@ -118,7 +119,7 @@ impl FieldPlan {
         let aims = |assignment: &&Assignment| assignment.target == Target::Field(field);
         let rules: Vec<Rule> = assignments.iter().filter(aims).filter_map(|assignment| Rule::bind(feed, header, assignment)).collect();
         let constant = feed.always.iter().find(|(constant, _)| *constant == field).map(|(_, value)| value.clone());
-        let house = matches!(field, Field::TLP | Field::TIME_OBSERVATION);
+        let house = [Field::TLP, Field::TIME_OBSERVATION, Field::CLASSIFICATION_TYPE, Field::CLASSIFICATION_TAXONOMY].contains(&field);
         if house && rules.is_empty() && constant.is_none() {
             return None;
         }
@@ -126,7 +127,12 @@ impl FieldPlan {
     }
 
     /// One value a row: of the first rule that has one, else the constant, else none.
-    pub(super) fn fill(&self, rows: &Rows, absent: &[String], column: &mut Column, refused: &mut Vec<Refused>) {
+    pub(super) fn fill(&self, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
+        if let ([rule], None) = (self.rules.as_slice(), &self.constant)
+            && rule.is_direct(rows)
+        {
+            return rule.fill_directly(self.field, rows, absent, column, refused);
+        }
         for row in 0..rows.len() {
             if !self.rules.iter().any(|rule| rule.fill(self.field, rows, row, absent, column, refused)) {
                 match &self.constant {
@@ -149,7 +155,7 @@ impl Rule {
         Some(Rule {
             column,
             conditions: assignment.conditions.iter().map(|condition| (header.place(&condition.column), condition.clone())).collect(),
-            converters: converters.cloned().collect(),
+            converters: converters.map(|converter| converter.bound(header)).collect(),
             any: assignment.converters.iter().any(|converter| matches!(converter, Converter::Any)),
             whole: matches!(&feed.format, Format::Csv(Csv { trim: false, .. })) && matches!(assignment.target, Target::Extra(_)),
             or,
@@ -158,7 +164,7 @@ impl Rule {
 
     /// Fills the row's place in the column, if the rule has a value that the field takes.
     #[inline]
-    fn fill(&self, field: Field, rows: &Rows, row: usize, absent: &[String], column: &mut Column, refused: &mut Vec<Refused>) -> bool {
+    fn fill(&self, field: Field, rows: &Rows, row: usize, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) -> bool {
         let result = match self.evaluate(rows, row, absent) {
             Value::None => return false,
             Value::Text(text) if text.is_empty() => return false,
@@ -167,24 +173,50 @@ impl Rule {
             Value::Time(time) => column.push_time(time),
         };
         let Err(wrong) = result else { return true };
-        let header = &rows.header;
-        refused.push(Refused {
-            row,
-            field,
-            column: header.names[self.column].clone(),
-            value: rows.cell(row, self.column).to_owned(),
-            why: wrong.0,
-        });
+        refused.push(self.refused(field, rows, row, wrong));
         false
+    }
+
+    fn refused(&self, field: Field, rows: &Rows, row: usize, wrong: Wrong) -> Refused {
+        let column = rows.header.names[self.column].clone();
+        Refused { row, field, column, value: rows.cell(row, self.column).to_owned(), why: wrong.0 }
+    }
+
+    /// Whether the rule's value is the cell itself.
+    pub(super) fn is_direct(&self, rows: &Rows) -> bool {
+        self.conditions.is_empty() && self.converters.is_empty() && self.or.is_none() && rows.json.is_empty()
+    }
+
+    /// Where the cell of a direct rule stands in the text, if it says anything.
+    #[inline(always)]
+    pub(super) fn said(&self, rows: &Rows, row: usize, absent: &Absent) -> Option<Range<usize>> {
+        let range = rows.cell_range(row, self.column);
+        let cell = rows.text.as_bytes().get(range.clone()).unwrap_or_default();
+        let nothing = if self.any { is_nothing(cell) } else { absent.is(cell) };
+        (!nothing).then(|| if self.whole { rows.whole_range(row, self.column) } else { range })
+    }
+
+    /// What [`FieldPlan::fill`] does, where this rule is all there is and direct.
+    fn fill_directly(&self, field: Field, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
+        for row in 0..rows.len() {
+            let Some(cell) = self.said(rows, row, absent) else {
+                column.push_null();
+                continue;
+            };
+            if let Err(wrong) = column.push_cell(rows, cell) {
+                column.push_null();
+                refused.push(self.refused(field, rows, row, wrong));
+            }
+        }
     }
 
     /// What the rule makes of a row.
     #[inline]
-    pub(super) fn evaluate<'r>(&self, rows: &'r Rows, row: usize, absent: &'r [String]) -> Value<'r> {
+    pub(super) fn evaluate<'r>(&self, rows: &'r Rows, row: usize, absent: &'r Absent) -> Value<'r> {
         if !self.conditions.iter().all(|(place, condition)| holds(rows, row, *place, condition)) {
             return Value::None;
         }
-        let nothing = |cell: &str| if self.any { is_nothing(cell) } else { is_absent(cell, absent) };
+        let nothing = |cell: &str| if self.any { is_nothing(cell.as_bytes()) } else { absent.is(cell.as_bytes()) };
         let mut column = self.column;
         if nothing(rows.cell(row, column)) {
             match self.or {
@@ -194,12 +226,12 @@ impl Rule {
         }
         let cell = if self.whole { rows.whole_cell(row, column) } else { rows.cell(row, column) };
         if self.converters.is_empty() {
-            return if rows.is_json(row, column) { Value::Json(cell.to_owned()) } else { Value::Text(Cow::Borrowed(cell)) };
+            return if rows.is_json(row, column) { Value::Json(Cow::Borrowed(cell)) } else { Value::Text(Cow::Borrowed(cell)) };
         }
         self.convert(cell, rows, row, absent)
     }
 
-    fn convert<'r>(&self, cell: &'r str, rows: &'r Rows, row: usize, absent: &'r [String]) -> Value<'r> {
+    fn convert<'r>(&self, cell: &'r str, rows: &'r Rows, row: usize, absent: &'r Absent) -> Value<'r> {
         let neighbours = Row { rows, row, absent };
         let mut value = Value::Text(Cow::Borrowed(cell));
         for converter in &self.converters {

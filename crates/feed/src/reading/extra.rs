@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, StringBuilder};
+use arrow::array::{ArrayRef, StringArray};
+use event::Texts;
 use event::time::{self, Micros};
 
 use super::Refused;
-use super::bound::{Bound, ExtraPlan};
-use crate::convert::Value;
+use super::bound::{Bound, ExtraPlan, Rule};
+use crate::convert::{Absent, Value};
 use crate::json_text;
 use crate::rows::Rows;
 
@@ -25,7 +26,7 @@ type Added = Vec<(usize, String, String)>;
 impl Extra {
     pub(super) fn build(bound: &Bound<'_>, rows: &Rows, refused: &[Refused], stated: &[(usize, Micros)]) -> Extra {
         let added = added(refused, stated);
-        let plans: Vec<Prepared<'_>> = bound.extras.iter().map(Prepared::new).collect();
+        let plans: Vec<Prepared<'_>> = bound.extras.iter().map(|plan| Prepared::new(plan, rows)).collect();
         let volatile = bound.extras.iter().any(|plan| plan.volatile);
         let build = |with_volatile: bool| write(&plans, rows, &bound.feed.absent, &added, with_volatile);
         Extra { all: Arc::new(build(true)), stable: volatile.then(|| build(false)) }
@@ -48,82 +49,131 @@ fn added(refused: &[Refused], stated: &[(usize, Micros)]) -> Added {
 /// A plan with its key as JSON.
 struct Prepared<'p> {
     plan: &'p ExtraPlan,
-    /// `"key":`
-    prefix: String,
+    /// `,"key":"`, of which the comma or the last quote may be left out, and white space to copy it fast.
+    key: String,
+    length: usize,
+    /// The one rule, where its value is the cell as it is.
+    direct: Option<&'p Rule>,
 }
 
-impl Prepared<'_> {
-    fn new(plan: &ExtraPlan) -> Prepared<'_> {
-        let mut prefix = String::new();
-        json_text::push_string(&mut prefix, &plan.key);
-        prefix.push(':');
-        Prepared { plan, prefix }
+impl<'p> Prepared<'p> {
+    fn new(plan: &'p ExtraPlan, rows: &Rows) -> Prepared<'p> {
+        let mut key = String::from(",");
+        json_text::push_string(&mut key, &plan.key);
+        key.push_str(":\"");
+        let length = key.len();
+        key.push_str(&" ".repeat(64));
+        let direct = match plan.rules.as_slice() {
+            [rule] if rows.plain && rule.is_direct(rows) => Some(rule),
+            _ => None,
+        };
+        Prepared { plan, key, length, direct }
     }
 }
 
-fn write(plans: &[Prepared<'_>], rows: &Rows, absent: &[String], added: &Added, with_volatile: bool) -> StringArray {
-    let mut builder = StringBuilder::with_capacity(rows.len(), rows.text.len() / 2);
-    let mut object = String::new();
+fn write(plans: &[Prepared<'_>], rows: &Rows, absent: &Absent, added: &Added, with_volatile: bool) -> StringArray {
+    let mut object = Object { texts: Texts::with_capacity(rows.len(), rows.text.len() / 2), empty: true, scratch: String::new() };
+    let plans: Vec<&Prepared<'_>> = plans.iter().filter(|prepared| with_volatile || !prepared.plan.volatile).collect();
     let mut next_added = 0;
     for row in 0..rows.len() {
-        object.clear();
-        object.push('{');
         let first = next_added;
         while added.get(next_added).is_some_and(|(of, _, _)| *of == row) {
             next_added += 1;
         }
         let mut waiting = added[first..next_added].iter().peekable();
-        for prepared in plans.iter().filter(|prepared| with_volatile || !prepared.plan.volatile) {
+        for prepared in &plans {
             let mut kept = false;
             while let Some((_, key, text)) = waiting.next_if(|(_, key, _)| *key <= prepared.plan.key) {
                 kept |= *key == prepared.plan.key;
-                push_added(&mut object, key, text);
+                object.push_added(key, text);
             }
             if !kept {
-                push_planned(&mut object, prepared, rows, row, absent);
+                object.push_planned(prepared, rows, row, absent);
             }
         }
         for (_, key, text) in waiting {
-            push_added(&mut object, key, text);
+            object.push_added(key, text);
         }
-        if object.len() > 1 {
-            // The last comma makes place for the end.
-            object.pop();
-            object.push('}');
-            builder.append_value(&object);
-        } else {
-            builder.append_null();
+        object.end();
+    }
+    object.texts.finish()
+}
+
+/// The object of one row after the other.
+struct Object {
+    texts: Texts,
+    /// Whether the row's has no key yet.
+    empty: bool,
+    scratch: String,
+}
+
+impl Object {
+    #[inline]
+    fn push_planned(&mut self, prepared: &Prepared<'_>, rows: &Rows, row: usize, absent: &Absent) {
+        if let Some(rule) = prepared.direct {
+            if let Some(cell) = rule.said(rows, row, absent) {
+                self.push_key(prepared, true);
+                self.texts.open().push_piece(&rows.text, cell);
+                self.texts.open().push("\"");
+            }
+            return;
+        }
+        for rule in &prepared.plan.rules {
+            match rule.evaluate(rows, row, absent) {
+                Value::None => continue,
+                Value::Text(text) => {
+                    self.push_key(prepared, false);
+                    self.push_string(&text);
+                }
+                Value::Json(json) => {
+                    self.push_key(prepared, false);
+                    self.texts.open().push(&json);
+                }
+                Value::Time(time) => {
+                    self.push_key(prepared, false);
+                    self.push_string(&time::iso(time));
+                }
+            }
+            return;
         }
     }
-    builder.finish()
-}
 
-fn push_added(object: &mut String, key: &str, text: &str) {
-    json_text::push_string(object, key);
-    object.push(':');
-    json_text::push_string(object, text);
-    object.push(',');
-}
-
-#[inline]
-fn push_planned(object: &mut String, prepared: &Prepared<'_>, rows: &Rows, row: usize, absent: &[String]) {
-    for rule in &prepared.plan.rules {
-        match rule.evaluate(rows, row, absent) {
-            Value::None => continue,
-            Value::Text(text) => {
-                object.push_str(&prepared.prefix);
-                json_text::push_string(object, &text);
-            }
-            Value::Json(json) => {
-                object.push_str(&prepared.prefix);
-                object.push_str(&json);
-            }
-            Value::Time(time) => {
-                object.push_str(&prepared.prefix);
-                json_text::push_string(object, &time::iso(time));
-            }
+    /// The key, and the quote that begins a text.
+    #[inline]
+    fn push_key(&mut self, prepared: &Prepared<'_>, quote: bool) {
+        let end = prepared.length - usize::from(!quote);
+        let mut open = self.texts.open();
+        if self.empty {
+            self.empty = false;
+            open.push("{");
+            open.push_piece(&prepared.key, 1..end);
+        } else {
+            open.push_piece(&prepared.key, 0..end);
         }
-        object.push(',');
-        return;
+    }
+
+    fn push_added(&mut self, key: &str, text: &str) {
+        self.texts.open().push(if self.empty { "{" } else { "," });
+        self.empty = false;
+        self.push_string(key);
+        self.texts.open().push(":");
+        self.push_string(text);
+    }
+
+    fn push_string(&mut self, text: &str) {
+        self.scratch.clear();
+        json_text::push_string(&mut self.scratch, text);
+        self.texts.open().push(&self.scratch);
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        if self.empty {
+            self.texts.push_null();
+        } else {
+            self.texts.open().push("}");
+            self.texts.end();
+            self.empty = true;
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! A quote counts only at the start of a cell, and a cell may hold line breaks between quotes. A quote that is
 //! never closed costs its own line and no other: the line is a reject, and reading goes on after it.
 
+mod marks;
+
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use event::Reject;
 
+use self::marks::Marks;
 use super::decode::{Decoded, text_of};
 use super::lines::too_long;
 use super::{BLOCK, LONGEST_ROW};
@@ -29,8 +33,8 @@ pub(super) struct Csv {
 
 /// How a row ended.
 enum End {
-    /// Cut; the next row starts here.
-    At(usize),
+    /// Cut, and so many lines long; the next row starts here.
+    At { next: usize, lines: u64 },
     /// The buffer ends within the row.
     Unfinished,
 }
@@ -49,6 +53,7 @@ impl Csv {
         loop {
             if !self.ended {
                 let wanted = BLOCK.max(self.buffer.len());
+                self.buffer.reserve(wanted + 64);
                 self.ended = !input.read_more(&mut self.buffer, wanted)?;
                 if !self.ended && self.buffer.len() < BLOCK {
                     continue;
@@ -105,17 +110,20 @@ impl Csv {
 
     /// Cuts rows out of the text and says how far it came.
     fn cut_text(&mut self, rows: &mut Rows) -> usize {
-        let mut at = 0;
-        let length = rows.text.len();
-        let estimate = self.header.as_ref().map_or(16, |header| header.names.len());
-        rows.cells.reserve(length / 8 + estimate);
+        let mut text = std::mem::take(&mut rows.text);
+        let mut unquoted = String::new();
+        let mut marks = Marks::new(text.as_bytes(), self.format.separator, self.format.quote);
+        let (mut at, mut quoted, mut one_line) = (0, 0, true);
+        let length = text.len();
+        rows.cells.reserve(length / 8);
+        rows.lines.reserve(length / 256);
         while at < length {
             if self.skipping || (self.line as usize) < self.format.skip {
-                at = self.next_line(&rows.text, at, length);
+                at = self.next_line(&text, at);
                 self.skipping = false;
                 continue;
             }
-            if let Some(next) = self.comment_or_blank(&rows.text, at, length) {
+            if let Some(next) = self.comment_or_blank(&text, at) {
                 at = next;
                 continue;
             }
@@ -123,16 +131,24 @@ impl Csv {
                 self.header = Some(Arc::new(self.commented_header()));
             }
             let first_cell = rows.cells.len();
-            match self.split_row(rows, at, length) {
-                End::At(next) => {
-                    self.finish_row(rows, at, next, first_cell);
+            match self.split_row(&text, &mut marks, at, rows, &mut unquoted, &mut quoted) {
+                End::At { next, lines } => {
+                    if self.header.is_some() {
+                        self.finish_row(rows, &text, Span::new(at, next), first_cell);
+                    } else {
+                        let cell = |span: Span| text.get(span.range()).or_else(|| unquoted.get(span.after(length))).unwrap_or_default();
+                        let names = rows.cells.drain(first_cell..).map(|span| cell(span).trim().to_owned());
+                        self.header = Some(Arc::new(Header::new(names)));
+                    }
+                    one_line &= lines == 1;
+                    self.line += lines;
                     at = next;
                 }
                 End::Unfinished if self.ended => {
                     rows.cells.truncate(first_cell);
-                    let line = rows.text.get(at..length).unwrap_or_default().lines().next().unwrap_or_default();
+                    let line = text.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
                     rows.rejects.push(Reject::new(self.line + 1, None, "a quote is opened and never closed", line.as_bytes()));
-                    at = self.next_line(&rows.text, at, length);
+                    at = self.next_line(&text, at);
                 }
                 End::Unfinished => {
                     rows.cells.truncate(first_cell);
@@ -140,28 +156,31 @@ impl Csv {
                 }
             }
         }
+        rows.plain = unquoted.is_empty() && one_line && is_plain(&text.as_bytes()[..at], quoted * 2);
+        text.push_str(&unquoted);
+        rows.text = text;
         rows.header = self.header.clone().unwrap_or_default();
         at
     }
 
     /// The start of the next line.
-    fn next_line(&mut self, text: &str, at: usize, length: usize) -> usize {
+    fn next_line(&mut self, text: &str, at: usize) -> usize {
         self.line += 1;
-        memchr::memchr(b'\n', &text.as_bytes()[at..length]).map_or(length, |place| at + place + 1)
+        memchr::memchr(b'\n', &text.as_bytes()[at..]).map_or(text.len(), |place| at + place + 1)
     }
 
     /// The start of the next line, if this one is no row.
-    fn comment_or_blank(&mut self, text: &str, at: usize, length: usize) -> Option<usize> {
-        let bytes = &text.as_bytes()[at..length];
+    fn comment_or_blank(&mut self, text: &str, at: usize) -> Option<usize> {
+        let bytes = &text.as_bytes()[at..];
         if matches!(bytes, [b'\n', ..] | [b'\r', b'\n', ..] | [b'\r']) {
-            return Some(self.next_line(text, at, length));
+            return Some(self.next_line(text, at));
         }
         let comment = self.format.comment.as_deref()?;
         if !bytes.starts_with(comment.as_bytes()) {
             return None;
         }
         let start = at + comment.len();
-        let next = self.next_line(text, at, length);
+        let next = self.next_line(text, at);
         if self.header.is_none() {
             let line = text.get(start..next).unwrap_or_default().trim();
             if !line.is_empty() {
@@ -178,92 +197,92 @@ impl Csv {
         Header::new(line.split(separator).map(|name| name.trim().trim_matches(quote).trim().to_owned()))
     }
 
-    /// Cuts one row's cells. A quoted cell with doubled quotes is written anew at the text's end, after `length`.
-    fn split_row(&self, rows: &mut Rows, start: usize, length: usize) -> End {
-        let separator = self.format.separator;
-        let mut at = start;
+    /// Cuts one row's cells. A quoted cell with doubled quotes is written anew, and stands after the text.
+    #[inline]
+    fn split_row(
+        &self,
+        text: &str,
+        marks: &mut Marks<'_>,
+        start: usize,
+        rows: &mut Rows,
+        unquoted: &mut String,
+        quoted: &mut usize,
+    ) -> End {
+        let cells = &mut rows.cells;
+        let bytes = text.as_bytes();
+        let Format { separator, quote, .. } = self.format;
+        let (mut at, mut lines) = (start, 1);
         loop {
-            let bytes = rows.text.as_bytes();
-            if self.format.quote.is_some_and(|quote| bytes.get(at) == Some(&quote)) {
-                let quote = self.format.quote.expect("just compared");
-                let Some((close, doubled)) = closing_quote(&bytes[..length], at + 1, quote) else { return End::Unfinished };
+            let end = if quote.is_some() && bytes.get(at).copied() == quote {
+                let Some((close, doubled, breaks)) = closing_quote(bytes, marks, at + 1) else { return End::Unfinished };
+                lines += u64::from(breaks);
                 // What stands between the closing quote and the separator belongs to the cell, as other readers have it.
-                let end = close + 1 + end_of_cell(&bytes[close + 1..length], separator);
-                let span = if doubled || bytes[close + 1..end].iter().any(|byte| *byte != b'\r') {
-                    unquote(&mut rows.text, at + 1, close, end, quote)
+                let end = marks.next_end(close + 1).unwrap_or(bytes.len());
+                *quoted += 1;
+                if doubled || bytes[close + 1..end].iter().any(|byte| *byte != b'\r') {
+                    let from = text.len() + unquoted.len();
+                    unquote(text, at..close, close + 1..end, unquoted);
+                    cells.push(Span::new(from, text.len() + unquoted.len()));
                 } else {
-                    Span::new(at + 1, close)
-                };
-                rows.cells.push(span);
-                at = end;
+                    cells.push(Span::new(at + 1, close));
+                }
+                end
             } else {
-                let end = at + end_of_cell(&bytes[at..length], separator);
-                let line_break = bytes[at..end].last() == Some(&b'\r') && bytes[..length].get(end) != Some(&separator);
-                rows.cells.push(Span::new(at, end - usize::from(line_break)));
-                at = end;
-            }
-            match rows.text.as_bytes()[..length].get(at) {
-                Some(byte) if *byte == separator => at += 1,
-                Some(_) => return End::At(at + 1),
-                None if self.ended => return End::At(at),
+                let end = marks.next_end(at).unwrap_or(bytes.len());
+                let line_break = end > at && bytes[end - 1] == b'\r' && bytes.get(end) != Some(&separator);
+                cells.push(Span::new(at, end - usize::from(line_break)));
+                end
+            };
+            match bytes.get(end) {
+                Some(byte) if *byte == separator => at = end + 1,
+                Some(_) => return End::At { next: end + 1, lines },
+                None if self.ended => return End::At { next: end, lines },
                 None => return End::Unfinished,
             }
         }
     }
 
-    /// Takes a row in: as the header, as a row, or as a reject where its cells do not fit the header.
-    fn finish_row(&mut self, rows: &mut Rows, start: usize, next: usize, first_cell: usize) {
+    /// Takes a row in, or as a reject where its cells do not fit the header.
+    fn finish_row(&self, rows: &mut Rows, text: &str, whole: Span, first_cell: usize) {
         let number = self.line + 1;
-        self.line += memchr::memchr_iter(b'\n', &rows.text.as_bytes()[start..next]).count().max(1) as u64;
-        let Some(header) = &self.header else {
-            let names: Vec<String> = rows.cells.drain(first_cell..).map(|span| name(&rows.text, span)).collect();
-            self.header = Some(Arc::new(Header::new(names)));
-            return;
-        };
-        let width = header.names.len();
+        let width = self.header.as_ref().map_or(0, |header| header.names.len());
         let found = rows.cells.len() - first_cell;
         if found != width {
             rows.cells.truncate(first_cell);
             let cells = if found == 1 { "1 cell".to_owned() } else { format!("{found} cells") };
-            let raw = &rows.text.as_bytes()[start..next];
+            let raw = &text.as_bytes()[whole.range()];
             rows.rejects.push(Reject::new(number, None, format!("{cells}, where the header has {width}"), raw));
             return;
         }
-        rows.lines.push((number, Span::new(start, next)));
+        rows.lines.push((number, whole));
     }
 }
 
-fn name(text: &str, span: Span) -> String {
-    text.get(span.start as usize..span.end as usize).unwrap_or_default().trim().to_owned()
-}
-
-/// How far it is to the separator or the line's end. Cells are short: a plain loop beats a call.
+/// Where the quoted cell ends, whether it holds doubled quotes, and how many line breaks.
 #[inline]
-fn end_of_cell(bytes: &[u8], separator: u8) -> usize {
-    bytes.iter().position(|byte| *byte == separator || *byte == b'\n').unwrap_or(bytes.len())
-}
-
-/// Where the quoted cell ends, and whether it holds doubled quotes.
-#[inline]
-fn closing_quote(bytes: &[u8], mut at: usize, quote: u8) -> Option<(usize, bool)> {
-    let mut doubled = false;
+fn closing_quote(bytes: &[u8], marks: &mut Marks<'_>, mut at: usize) -> Option<(usize, bool, u32)> {
+    let (mut doubled, mut breaks) = (false, 0);
     loop {
-        at += memchr::memchr(quote, bytes.get(at..)?)?;
-        if bytes.get(at + 1) != Some(&quote) {
-            return Some((at, doubled));
+        let (quote, passed) = marks.next_quote(at)?;
+        breaks += passed;
+        if bytes.get(quote + 1) != Some(&bytes[quote]) {
+            return Some((quote, doubled, breaks));
         }
         doubled = true;
-        at += 2;
+        at = quote + 2;
     }
 }
 
-/// Appends the cell without its quotes to the text.
-fn unquote(text: &mut String, start: usize, close: usize, end: usize, quote: u8) -> Span {
-    let quote = char::from(quote);
-    let quoted = text.get(start..close).unwrap_or_default().replace(&format!("{quote}{quote}"), &quote.to_string());
-    let tail = text.get(close + 1..end).unwrap_or_default().trim_end_matches('\r').to_owned();
-    let from = text.len();
-    text.push_str(&quoted);
-    text.push_str(&tail);
-    Span::new(from, text.len())
+/// Appends what stands in a cell's quotes, the first of which is at its start, and what follows them.
+fn unquote(text: &str, quoted: Range<usize>, tail: Range<usize>, to: &mut String) {
+    let (quote, inside) = text.get(quoted).unwrap_or_default().split_at(1);
+    to.push_str(&inside.replace(&quote.repeat(2), quote));
+    to.push_str(text.get(tail).unwrap_or_default().trim_end_matches('\r'));
+}
+
+/// Whether nothing that a cell holds must be escaped or taken out anywhere: no quote beside those around cells, no
+/// backslash, no control character beside line ends. Asked once of a block, it need not be asked of each cell.
+fn is_plain(text: &[u8], quotes_around_cells: usize) -> bool {
+    let special = |byte: u8| byte < 0x20 && byte != b'\n' || byte == b'\\' || byte == 0x7f;
+    !text.iter().fold(false, |found, byte| found | special(*byte)) && memchr::memchr_iter(b'"', text).count() == quotes_around_cells
 }

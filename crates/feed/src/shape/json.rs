@@ -225,6 +225,6 @@ impl Builder {
                 json[row * width + place] = is_json;
             }
         }
-        Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, lines, rejects: self.rejects }
+        Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, plain: false, lines, rejects: self.rejects }
     }
 }

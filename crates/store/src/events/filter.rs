@@ -33,6 +33,12 @@ impl Filter {
         self.words[word].fetch_or(bits, Ordering::Relaxed) & bits != bits
     }
 
+    /// Has the processor fetch what [`Filter::add`] will look at: many words at a time, while adding waits for each.
+    pub(crate) fn fetch(&self, ids: impl Iterator<Item = Id>) {
+        let found = ids.map(|id| self.words[self.bits_of(&id).0].load(Ordering::Relaxed)).fold(0, |all, word| all ^ word);
+        std::hint::black_box(found);
+    }
+
     /// Whether the id may be there.
     pub(crate) fn may_hold(&self, id: &Id) -> bool {
         let (word, bits) = self.bits_of(id);

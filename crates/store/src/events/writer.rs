@@ -140,6 +140,7 @@ impl AppendWriter {
         let reports = batch.column_by_name("report_id").and_then(|reports| reports.as_string_opt::<i32>());
         let held = shared.held.read().unwrap_or_else(PoisonError::into_inner);
         let mut fates: Option<Vec<Fate>> = None;
+        shared.filter.fetch((0..times.len()).filter_map(|row| id_at(ids, row).ok()));
         for (row, time) in times.iter().enumerate() {
             let id = id_at(ids, row)?;
             let fate = if shared.only_days.as_ref().is_some_and(|only| !only.contains(&time::day(*time))) {
