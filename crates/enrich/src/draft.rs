@@ -61,7 +61,8 @@ impl<'b> Draft<'b> {
         let differs = distinct(&stated, &ours).expect("one column has one type and length");
         let there = is_not_null(&stated).expect("every array tells its nulls");
         let rows = and(&and(&differs, &there).expect("one length"), known).expect("one length");
-        self.put(field, zip(known, &ours, &stated).expect("one column has one type and length"));
+        let all_known = known.true_count() == known.len();
+        self.put(field, if all_known { ours } else { zip(known, &ours, &stated).expect("one column has one type and length") });
         if rows.true_count() > 0 {
             self.overridden.push(Overridden { field, stated, rows });
         }

@@ -31,8 +31,7 @@ const SIDE_BY_SIDE: usize = 16;
 const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 2;
 const ROOT: u8 = 8;
-const INITIAL: [u32; 8] =
-    [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C, 0x1F83_D9AB, 0x5BE0_CD19];
+const INITIAL: [u32; 8] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A, 0x510E_527F, 0x9B05_688C, 0x1F83_D9AB, 0x5BE0_CD19];
 
 /// 128 bits.
 pub type Id = [u8; 16];
@@ -206,14 +205,25 @@ fn short(hash: &blake3::Hash) -> Id {
     *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
-/// The name of some bytes: the first 128 bits of their BLAKE3 in hexadecimal. Reports and tables go by it.
+/// The first 128 bits of the BLAKE3 of some bytes.
+pub fn of(bytes: &[u8]) -> Id {
+    short(&blake3::hash(bytes))
+}
+
+/// The name of some bytes: [`of`] them in hexadecimal. Reports and tables go by it.
 pub fn name(bytes: &[u8]) -> String {
-    hex(&short(&blake3::hash(bytes)))
+    hex(&of(bytes))
 }
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from_digit(half.into(), 16).expect("a half byte")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)].into());
+        out.push(DIGITS[usize::from(byte & 15)].into());
+    }
+    out
 }
 
 #[cfg(test)]

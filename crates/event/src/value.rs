@@ -310,12 +310,22 @@ fn is_canonical_url(given: &str) -> bool {
     let (host, tail) = rest.as_bytes().split_at(end);
     // Labels that begin with `xn--` may not be what they say.
     let plain = is_canonical_name(host) && !host.windows(4).any(|part| part == b"xn--") || ipv4(host).is_some();
-    plain && tail.iter().all(|byte| is_url_byte(*byte))
+    plain && tail.iter().fold(true, |all, byte| all & is_url_byte(*byte))
 }
 
 /// What stands unescaped in a path, query or fragment.
+#[inline]
 fn is_url_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~')
+    const BYTES: [bool; 256] = {
+        let mut bytes = [false; 256];
+        let mut byte = 0;
+        while byte < bytes.len() {
+            bytes[byte] = matches!(byte as u8, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~');
+            byte += 1;
+        }
+        bytes
+    };
+    BYTES[usize::from(byte)]
 }
 
 /// Scheme and host as the standard writes them; path and query as they were said, since `/.%2e/.%2e/bin/sh`

@@ -17,7 +17,8 @@ use event::{Field, batch};
 use feed::unpack::{Caps, unpack};
 use feed::{Catalog, Feed, Piece, redact};
 use store::{
-    Append, AppendSettings, AppendWriter, Compaction, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter, Store,
+    Append, AppendSettings, AppendWriter, Compaction, Complete, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter,
+    Store,
 };
 use tracing::{info, warn};
 
@@ -110,7 +111,10 @@ impl Intake<'_> {
         let mut waiting = Group::default();
         let count = abandoned.len();
         for arrival in abandoned {
-            if known.contains_key(&arrival.id) {
+            if !self.store.has_report(&arrival.report_id).await? {
+                warn!(report = %arrival.report_id, origin = %arrival.origin, "a process ended before it had kept this; it must be handed in again");
+                self.store.remove_arrival(&arrival.id).await?;
+            } else if known.contains_key(&arrival.id) {
                 self.store.remove_arrival(&arrival.id).await?;
             } else {
                 self.take(arrival, &mut waiting, &mut known, now, each).await?;
@@ -143,6 +147,7 @@ impl Intake<'_> {
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
             if self.store.is_erased(&mark.id).await? {
+                tokio::task::block_in_place(|| self.store.settle_report(&mark.id))?;
                 self.store.delete_report(&mark.id).await?;
                 warn!(report = %mark.id, origin = %delivery.origin, "this report was erased: it is not taken in again");
                 continue;
@@ -227,9 +232,10 @@ impl Intake<'_> {
     pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
         const BYTES_A_ROW: u64 = 200;
         let columns = columns(feed);
-        self.store
-            .append(AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days })
-            .await
+        let settings = AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days };
+        let (tables, defaults) = (self.tables.clone(), Defaults { severity: feed.severity });
+        let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
+        Ok(self.store.append(settings).await?.completed_by(enrich))
     }
 
     /// Reads a kept report into an append; says also which days its rows are of.
@@ -242,13 +248,9 @@ impl Intake<'_> {
         };
         let shared = Shared { rejects: Mutex::new(self.store.rejects(source)), days: Mutex::default() };
         let tally = tokio::task::block_in_place(|| {
-            let input: Box<dyn Read> = match self.store.report_path(kept.report_id).and_then(|path| File::open(path).ok()) {
-                Some(file) => Box::new(file),
-                None => self.store.open_report(kept.report_id)?,
-            };
-            let input = unpack(input, kept.size, Caps::default())?;
+            let input = unpack(self.store.open_report(kept.report_id)?, kept.size, Caps::default())?;
             read(feed, feed::Arrival { at: kept.at }, input, self.threads, || {
-                Ok(StoreWorker { tables: self.tables, feed, report_id: kept.report_id, writer: append.writer(), shared: &shared })
+                Ok(StoreWorker { feed, report_id: kept.report_id, writer: append.writer(), shared: &shared })
             })
         })
         .with_context(|| format!("reading report {} of {}", kept.report_id, feed.id))?;
@@ -266,6 +268,7 @@ impl Intake<'_> {
     ) -> Result<()> {
         let mut group = std::mem::take(&mut waiting.0);
         while !group.is_empty() {
+            tokio::task::block_in_place(|| group.iter().try_for_each(|one| self.store.settle_report(&one.arrival.report_id)))?;
             let mut events = Vec::new();
             let mut rejects = Vec::new();
             let mut rest = Vec::new();
@@ -417,9 +420,8 @@ fn days_of(events: &RecordBatch) -> Days {
     days
 }
 
-/// Enriches and appends, on one thread.
+/// Appends, on one thread.
 struct StoreWorker<'a> {
-    tables: &'a Dated,
     feed: &'a Feed,
     report_id: &'a str,
     writer: AppendWriter,
@@ -442,10 +444,9 @@ impl Worker for StoreWorker<'_> {
             return Ok(());
         }
         self.shared.days.lock().unwrap_or_else(PoisonError::into_inner).extend(days_of(&piece.events));
-        let enriched = enrich::enrich_by_day(self.tables, &Defaults { severity: self.feed.severity }, &piece.events);
-        let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))) };
+        let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
         let named = batch::with_columns(
-            &enriched,
+            &piece.events,
             vec![("feed", constant(&self.feed.id)), ("provider", constant(&self.feed.provider)), ("report_id", constant(self.report_id))],
         );
         self.writer.push(named)

@@ -16,7 +16,7 @@ mod writer;
 
 use event::batch;
 
-pub use append::{Append, AppendSettings, Prepared};
+pub use append::{Append, AppendSettings, Complete, Prepared};
 pub use commit::{Committed, Outcome, Overtaken};
 pub use writer::AppendWriter;
 

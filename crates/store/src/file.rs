@@ -138,8 +138,7 @@ pub(crate) fn time_bounds(column: Option<&ArrayRef>) -> Option<(Micros, Micros)>
     Some((Micros::from(compute::min(days)?) * time::DAY, Micros::from(compute::max(days)?) * time::DAY))
 }
 
-/// Columns of text whose values seldom come twice in a row group: a dictionary would be built in vain. Addresses
-/// do come again, since a log of a day has the same machines in it all day.
+/// Columns of text whose values seldom come twice in a row group: a dictionary would be built in vain, and given up.
 const SELDOM_REPEATED: &[&str] = &[
     "extra",
     "raw",
@@ -150,6 +149,9 @@ const SELDOM_REPEATED: &[&str] = &[
     "event_description_url",
     "source_fqdn",
     "source_url",
+    "source_ip",
+    "destination_url",
+    "destination_urlpath",
     "source_urlpath",
     "source_account",
     "source_reverse_dns",

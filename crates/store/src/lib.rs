@@ -43,7 +43,7 @@ pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};
 pub use erase::{Erasing, Erasure};
-pub use events::{Append, AppendSettings, AppendWriter, Committed, Outcome, Overtaken, Prepared};
+pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
 pub use reports::ReportMark;

@@ -4,13 +4,17 @@
 //! bytes again changes nothing.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
 use event::id::hex;
 use event::time::Micros;
+use tempfile::NamedTempFile;
 
 use crate::place::{BlobReader, Listed, Place, make_folder_of, sync_folder, temporary_in};
 use crate::store::Store;
@@ -35,15 +39,56 @@ const LEVEL: i32 = 9;
 
 const COMPRESSED: &str = ".zst";
 
+/// A smaller report is safe on the disk before it could be read, in bytes.
+const LARGE: u64 = 4 << 20;
+
+/// A report that is whole, and on its way to the disk and its name.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    whole: Arc<File>,
+    settled: JoinHandle<Result<()>>,
+}
+
 impl Store {
     /// Keeps a report, in a stream and bounded memory. Blocks: for threads that may.
+    ///
+    /// A large one may still be on its way to the disk: it can be opened here and now, and
+    /// [`Store::settle_report`] waits for it.
     pub fn put_report(&self, source: &mut dyn Read) -> Result<ReportMark> {
         self.require_write()?;
-        put(&self.place, self.settings.temporary.as_ref(), report_name, source).context("keeping a report")
+        let put = match self.place.folder() {
+            Some(folder) => Fresh::copy(folder, report_name, source).and_then(|fresh| self.settle_in_time(fresh)),
+            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), report_name, source),
+        };
+        put.context("keeping a report")
+    }
+
+    fn settle_in_time(&self, fresh: Fresh) -> Result<ReportMark> {
+        let mark = fresh.mark.clone();
+        if mark.size < LARGE {
+            return fresh.settle_now();
+        }
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        if !settling.contains_key(&mark.id) {
+            let whole = Arc::new(fresh.file.reopen()?);
+            settling.insert(mark.id.clone(), Settling { whole, settled: std::thread::spawn(move || fresh.settle()) });
+        }
+        Ok(mark)
+    }
+
+    /// Waits until a report that was put is safe on the disk and has its name: nothing that follows from it may be
+    /// stored before. Blocks: for threads that may.
+    pub fn settle_report(&self, id: &str) -> Result<()> {
+        let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let Some(Settling { settled, .. }) = settling else { return Ok(()) };
+        settled.join().map_err(|_| anyhow!("the thread that writes it has died"))?.with_context(|| format!("keeping the report {id}"))
     }
 
     /// A kept report's bytes as they came. Blocks: for threads that may.
     pub fn open_report(&self, id: &str) -> Result<Box<dyn Read + Send>> {
+        if let Some(Settling { whole, .. }) = self.settling.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Ok(Box::new(FromStart { file: whole.clone(), place: 0 }));
+        }
         open(&self.place, &report_name(id)?).with_context(|| format!("opening the report {id}"))
     }
 
@@ -62,7 +107,11 @@ impl Store {
     /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
     pub fn put_table(&self, source: &mut dyn Read) -> Result<ReportMark> {
         self.require_write()?;
-        put(&self.place, self.settings.temporary.as_ref(), table_name, source).context("keeping an enrichment table")
+        let put = match self.place.folder() {
+            Some(folder) => Fresh::copy(folder, table_name, source).and_then(|fresh| fresh.settle_now()),
+            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), table_name, source),
+        };
+        put.context("keeping an enrichment table")
     }
 
     /// A kept table. Blocks: for threads that may.
@@ -126,38 +175,73 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-fn put(place: &Place, temporary: Option<&PathBuf>, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<ReportMark> {
-    match place.folder() {
-        Some(folder) => {
-            // Beside its final place, so that it can be renamed into it.
-            std::fs::create_dir_all(folder)?;
-            let mut file = temporary_in(folder)?;
-            let mark = copy(source, file.as_file_mut())?;
-            let path = folder.join(name_of(&mark.id)?);
-            if !path.exists() && !compressed(&path).exists() {
-                file.as_file().sync_all()?;
-                let parent = make_folder_of(&path)?;
-                file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
-                sync_folder(parent)?;
-            }
-            Ok(mark)
+/// An object that is whole and not yet named, and where it belongs.
+struct Fresh {
+    file: NamedTempFile,
+    mark: ReportMark,
+    path: PathBuf,
+}
+
+impl Fresh {
+    fn copy(folder: &Path, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<Fresh> {
+        // Beside its final place, so that it can be renamed into it.
+        std::fs::create_dir_all(folder)?;
+        let mut file = temporary_in(folder)?;
+        let mark = copy(source, file.as_file_mut())?;
+        let path = folder.join(name_of(&mark.id)?);
+        Ok(Fresh { file, mark, path })
+    }
+
+    fn settle_now(self) -> Result<ReportMark> {
+        let mark = self.mark.clone();
+        self.settle().map(|()| mark)
+    }
+
+    /// Sees it onto the disk, and then gives it its name.
+    fn settle(self) -> Result<()> {
+        if self.path.exists() || compressed(&self.path).exists() {
+            return Ok(());
         }
-        None => {
-            let mut file = match temporary {
-                Some(folder) => tempfile::tempfile_in(folder)?,
-                None => tempfile::tempfile()?,
-            };
-            let mark = copy(source, &mut file)?;
-            file.seek(SeekFrom::Start(0))?;
-            let mut sink = place.create(&name_of(&mark.id)?)?;
-            io::copy(&mut file, &mut sink)?;
-            sink.finish()?;
-            Ok(mark)
-        }
+        self.file.as_file().sync_all()?;
+        let parent = make_folder_of(&self.path)?;
+        self.file.persist(&self.path).with_context(|| format!("writing {}", self.path.display()))?;
+        Ok(sync_folder(parent)?)
     }
 }
 
-fn compressed(path: &std::path::Path) -> PathBuf {
+/// A file read from its start, whoever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    place: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(out, self.place)?;
+        self.place += length as u64;
+        Ok(length)
+    }
+}
+
+fn put_in_bucket(
+    place: &Place,
+    temporary: Option<&PathBuf>,
+    name_of: fn(&str) -> Result<String>,
+    source: &mut dyn Read,
+) -> Result<ReportMark> {
+    let mut file = match temporary {
+        Some(folder) => tempfile::tempfile_in(folder)?,
+        None => tempfile::tempfile()?,
+    };
+    let mark = copy(source, &mut file)?;
+    file.rewind()?;
+    let mut sink = place.create(&name_of(&mark.id)?)?;
+    io::copy(&mut file, &mut sink)?;
+    sink.finish()?;
+    Ok(mark)
+}
+
+fn compressed(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(COMPRESSED);
     name.into()

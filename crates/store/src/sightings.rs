@@ -4,22 +4,23 @@
 //! the last one, counts those days anew, and replaces them, together with how far it came, in one commit. So it
 //! may be repeated, and gives what counting everything anew would give.
 
+mod groups;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use anyhow::{Context, Result, anyhow};
-use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array};
-use arrow::compute;
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::datasource::MemTable;
 use event::field::FIELDS;
 use event::time::{self, Micros};
 use futures::StreamExt;
 
+use self::groups::{GROUP, Groups};
 use crate::days::FeedDays;
 use crate::file::{FileWriter, NewFile};
-use crate::query::{LiveTable, plain};
+use crate::query::LiveTable;
 use crate::rewrite::{AllFrom, Beside, FeedDaysRows, rewrite};
 use crate::store::Store;
 use crate::table::{Definition, LiveFile, MONTH, Table, Version};
@@ -215,21 +216,36 @@ impl Store {
         let session = self.bare_session(self.query_memory())?;
         let table = LiveTable::of_files(self.events.definition, self.events.place.clone(), events.clone(), concerned(events, days));
         session.register_table("events", Arc::new(table))?;
-        let touched = batch_of(days)?;
-        session.register_table("touched", Arc::new(MemTable::try_new(touched.schema(), vec![vec![touched]])?))?;
         let within = within(days);
         let sorts = sorts_of(session.sql(&format!("select distinct kind, asset from events where {within}")).await?.collect().await?);
         if sorts.is_empty() {
             return Ok(Vec::new());
         }
-        let feeds: Vec<&str> = days.0.keys().map(String::as_str).collect();
-        let mut stream = session.sql(&counting(&sorts, &feeds, &within, is_simple(days))).await?.execute_stream().await?;
-        let mut writer = MonthWriter { table: self.sightings.clone(), files: BTreeMap::new() };
+        let mut stream = session.sql(&rows_of(&sorts, &within)).await?.execute_stream().await?;
+        let mut groups = Groups::default();
         while let Some(batch) = stream.next().await {
-            writer = writer.write(batch?).await?;
+            groups.add(&batch?, days)?;
         }
-        writer.finish().await
+        let table = self.sightings.clone();
+        let write = move || write(&table, groups);
+        tokio::task::spawn_blocking(write).await.context("the thread that writes sightings has died")?
     }
+}
+
+/// Writes a file for each month.
+fn write(table: &Table, groups: Groups) -> Result<Vec<NewFile>> {
+    let mut files: BTreeMap<String, FileWriter> = BTreeMap::new();
+    groups.finish(|month, batch| {
+        let file = match files.entry(month.to_owned()) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => {
+                let file = FileWriter::create(&SIGHTINGS, &table.place, batch.schema(), Some(place.key()))?;
+                place.insert(file)
+            }
+        };
+        file.write(&batch)
+    })?;
+    files.into_values().map(FileWriter::finish).collect()
 }
 
 /// The files that may hold events of these days.
@@ -238,10 +254,7 @@ fn concerned(events: &Version, days: &FeedDays) -> Vec<Arc<LiveFile>> {
     events.files.values().filter(may_hold).cloned().collect()
 }
 
-/// What the group of one thing takes in memory, about, in bytes.
-const GROUP: usize = 256;
-
-/// The days in runs that are not too much to count at once: groups that go to disk cost ten times as much.
+/// The days in runs that are not too much to count at once.
 fn portions(events: &Version, days: &FeedDays, most: f64) -> Vec<FeedDays> {
     let mut rows: BTreeMap<i32, f64> = BTreeMap::new();
     for file in concerned(events, days) {
@@ -273,13 +286,6 @@ fn transaction(events: &Version) -> Option<(&'static str, i64)> {
     Some((COUNTED, events.number.unwrap_or(0) as i64))
 }
 
-fn batch_of(days: &FeedDays) -> Result<RecordBatch> {
-    let pairs: Vec<(&str, i32)> = days.0.iter().flat_map(|(feed, days)| days.iter().map(move |day| (feed.as_str(), *day))).collect();
-    let feeds: StringArray = pairs.iter().map(|(feed, _)| Some(*feed)).collect();
-    let days: Date32Array = pairs.iter().map(|(_, day)| Some(*day)).collect();
-    Ok(RecordBatch::try_from_iter([("feed", Arc::new(feeds) as ArrayRef), ("day", Arc::new(days))])?)
-}
-
 /// A kind of problem, and the field that its events name as their asset.
 type Sort = (String, String);
 
@@ -307,16 +313,9 @@ fn within(days: &FeedDays) -> String {
     )
 }
 
-/// Whether every feed has all days from the first to the last, so that [`within`] says all.
-fn is_simple(days: &FeedDays) -> bool {
-    let all = || days.0.values().flatten();
-    let (first, last) = (all().min().copied().unwrap_or(0), all().max().copied().unwrap_or(0));
-    days.0.values().all(|days| days.len() as i32 == last - first + 1)
-}
-
-/// The query that counts. It asks only for the sorts that there are: a case for every field of an event would
-/// compare each row with fifty names.
-fn counting(sorts: &[Sort], feeds: &[&str], within: &str, simple: bool) -> String {
+/// The query for the rows to be counted. It asks only for the sorts that there are: a case for every field of an
+/// event would compare each row with fifty names.
+fn rows_of(sorts: &[Sort], within: &str) -> String {
     let of_sort = |part: &dyn Fn(&Key, &str) -> String| {
         if let [(kind, asset)] = sorts {
             return KEYS.iter().find(|key| key.kind == kind).map_or_else(|| "null".to_owned(), |key| part(key, asset));
@@ -343,84 +342,14 @@ fn counting(sorts: &[Sort], feeds: &[&str], within: &str, simple: bool) -> Strin
         let columns: Vec<&str> = key.identifier.iter().copied().chain(["''"]).collect();
         format!("coalesce({})", columns.join(", "))
     });
-    // What is the same for all is not grouped by: a group costs by its columns, and the engine takes a constant
-    // for an order, and a slower way.
-    let has_port = sorts.iter().any(|(kind, _)| KEYS.iter().any(|key| key.kind == kind && key.port));
-    let group: Vec<&str> =
-        [("feed", feeds.len() > 1), ("kind", sorts.len() > 1), ("asset", true), ("port", has_port), ("identifier", true), ("day", true)]
-            .into_iter()
-            .filter_map(|(column, differs)| differs.then_some(column))
-            .collect();
-    let same =
-        |column: &'static str, value: String| if group.contains(&column) { column.to_owned() } else { format!("{value} as {column}") };
-    let quoted = |text: Option<&str>| format!("'{}'", text.unwrap_or_default().replace('\'', "''"));
     format!(
-        "with seen as (\
-           select feed, kind, cast(time_source as date) as day, time_source, in_scope, cast({asset} as varchar) as asset, \
-             cast({port} as int) as port, cast({identifier} as varchar) as identifier \
-           from events where {within}), \
-         wanted as (select seen.* from seen {narrowed} where asset is not null), \
-         counted as (select {group}, min(time_source) as first, max(time_source) as last, count(*) as count, bool_or(in_scope) as in_scope \
-             from wanted group by {group}), \
-         named as (select {feed}, {kind}, asset, {no_port}, identifier, day, first, last, count, in_scope from counted) \
-         select sighting_key(kind, asset, cast(port as varchar), identifier) as key, * from named",
-        narrowed = if simple { "" } else { "left semi join touched on seen.feed = touched.feed and seen.day = touched.day" },
-        group = group.join(", "),
-        feed = same("feed", quoted(feeds.first().copied())),
-        kind = same("kind", quoted(sorts.first().map(|(kind, _)| kind.as_str()))),
-        no_port = same("port", "cast(null as int)".to_owned()),
+        "select feed, kind, cast({asset} as varchar) as asset, cast({port} as int) as port, cast({identifier} as varchar) as identifier, \
+           cast(time_source as date) as day, time_source, in_scope \
+         from events where {within}"
     )
 }
 
 /// The column of the field that an event names as its asset.
 fn column_of(asset: &str) -> Option<&'static str> {
     FIELDS.iter().find(|field| field.name == asset).map(|field| field.column)
-}
-
-/// Writes rows of several months into a file for each.
-struct MonthWriter {
-    table: Arc<Table>,
-    files: BTreeMap<String, FileWriter>,
-}
-
-impl MonthWriter {
-    async fn write(mut self, batch: RecordBatch) -> Result<MonthWriter> {
-        let work = move || {
-            let batch = plain(&batch, &SIGHTINGS.file_schema())?;
-            let days = batch
-                .column_by_name("day")
-                .and_then(|days| days.as_primitive_opt::<Date32Type>())
-                .ok_or_else(|| anyhow!("sightings without days"))?;
-            let mut months: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-            for (row, day) in days.values().iter().enumerate() {
-                months.entry(time::month_name(*day)).or_default().push(row as u32);
-            }
-            for (month, rows) in months {
-                let part = if rows.len() == batch.num_rows() {
-                    batch.clone()
-                } else {
-                    compute::take_record_batch(&batch, &UInt32Array::from(rows))?
-                };
-                self.write_month(month, &part)?;
-            }
-            Ok(self)
-        };
-        tokio::task::spawn_blocking(work).await.context("the thread that writes sightings has died")?
-    }
-
-    fn write_month(&mut self, month: String, batch: &RecordBatch) -> Result<()> {
-        let file = match self.files.entry(month) {
-            Entry::Occupied(file) => file.into_mut(),
-            Entry::Vacant(place) => {
-                let file = FileWriter::create(&SIGHTINGS, &self.table.place, batch.schema(), Some(place.key()))?;
-                place.insert(file)
-            }
-        };
-        file.write(batch)
-    }
-
-    async fn finish(self) -> Result<Vec<NewFile>> {
-        let work = move || self.files.into_values().map(FileWriter::finish).collect();
-        tokio::task::spawn_blocking(work).await.context("the thread that writes sightings has died")?
-    }
 }

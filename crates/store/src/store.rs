@@ -1,5 +1,6 @@
 //! The store as a whole: opening it, and what it can do.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Pre
 use crate::place::Place;
 use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
+use crate::reports::Settling;
 use crate::sightings::SIGHTINGS;
 use crate::table::Table;
 
@@ -65,6 +67,8 @@ pub struct Store {
     pub(crate) sightings: Arc<Table>,
     pub(crate) erasures: Arc<Table>,
     pub(crate) erased: Mutex<Option<(u64, Arc<Erased>)>>,
+    /// Reports that are on their way to the disk.
+    pub(crate) settling: std::sync::Mutex<HashMap<String, Settling>>,
     memory: Arc<Memory>,
     pub(crate) footers: Arc<FileMetadataCache>,
 }
@@ -88,6 +92,7 @@ impl Store {
             sightings: table(&SIGHTINGS),
             erasures: table(&ERASURES),
             erased: Mutex::new(None),
+            settling: std::sync::Mutex::default(),
             footers: footers(settings.memory_limit / 16)?,
             memory,
             place,

@@ -59,9 +59,13 @@ fn ingest(data: &Path, handed: &Handed) -> Command {
     command
 }
 
-/// What is at rest, to compare two stores by.
+/// What two tables must agree in: ids, and all that is mapped. Of what a feed marks as volatile, what came first stays.
 fn contents(data: &Path) -> BTreeSet<String> {
-    let events = query(data, "SELECT hex(id), feed, time_source, source_ip, source_url, extra, source_asn, severity FROM events");
+    let events = query(
+        data,
+        "SELECT hex(id), feed, time_source, source_ip, source_url, source_asn, severity, CASE feed WHEN 'abuse-ch/threatfox' THEN \
+         regexp_replace(extra, '\"(confidence_level|last_seen_utc)\":(\"[^\"]*\"|[0-9]+),?', '', 'g') ELSE extra END FROM events",
+    );
     let rejects = query(data, "SELECT feed, line, \"column\", reason, raw FROM rejects");
     let sightings = query(data, "SELECT feed, key, day, count FROM sightings");
     let mut lines: Vec<String> = events.lines().map(|line| format!("event {line}")).collect();

@@ -217,7 +217,10 @@ impl Csv {
                 let Some((close, doubled, breaks)) = closing_quote(bytes, marks, at + 1) else { return End::Unfinished };
                 lines += u64::from(breaks);
                 // What stands between the closing quote and the separator belongs to the cell, as other readers have it.
-                let end = marks.next_end(close + 1).unwrap_or(bytes.len());
+                let end = match bytes.get(close + 1) {
+                    Some(byte) if *byte == separator || *byte == b'\n' => close + 1,
+                    _ => marks.next_end(close + 1).unwrap_or(bytes.len()),
+                };
                 *quoted += 1;
                 if doubled || bytes[close + 1..end].iter().any(|byte| *byte != b'\r') {
                     let from = text.len() + unquoted.len();

@@ -47,6 +47,16 @@ pub struct Append {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What is done to rows once they are known to be new: they get the columns that an append's other rows have.
+#[derive(Clone)]
+pub struct Complete(pub Arc<dyn Fn(RecordBatch) -> RecordBatch + Send + Sync>);
+
+impl std::fmt::Debug for Complete {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Complete")
+    }
+}
+
 /// What the writers of an append have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -57,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) filter: Filter,
     pub(crate) held: RwLock<Held>,
     pub(crate) only_days: Option<Days>,
+    pub(crate) complete: Option<Complete>,
     /// What was erased and must not come back.
     pub(crate) erased: Arc<Erased>,
     pub(crate) memory: Arc<Memory>,
@@ -155,12 +166,19 @@ impl Append {
                 filter: Filter::new(settings.expected_rows, room.filter),
                 held: RwLock::new(held),
                 only_days: settings.only_days.cloned(),
+                complete: None,
                 erased,
                 memory,
                 writers: AtomicUsize::new(0),
                 gathered: Mutex::new(gathered),
             }),
         })
+    }
+
+    /// Only rows that are new are completed so, and repeats, of which most reports have many, cost nothing.
+    pub fn completed_by(mut self, complete: Complete) -> Append {
+        Arc::get_mut(&mut self.shared).expect("said before there is a writer").complete = Some(complete);
+        self
     }
 
     /// A writer for one thread. It works on the thread that calls it and blocks there, so that thread must not

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use event::id::Id;
 
-use crate::file::memory_of;
+use crate::file::{fit, memory_of};
 
 /// Kept in memory before a file is begun, in bytes.
 const IN_MEMORY: usize = 4 << 20;
@@ -65,6 +66,7 @@ fn reader_is_at_end(reader: &mut impl std::io::BufRead) -> std::io::Result<bool>
 /// Rows, batch by batch.
 #[derive(Default)]
 pub(crate) struct RowSpill {
+    schema: Option<SchemaRef>,
     memory: Vec<RecordBatch>,
     bytes: usize,
     file: Option<StreamWriter<BufWriter<File>>>,
@@ -82,8 +84,9 @@ impl RowSpill {
         RowSpill { folder, ..RowSpill::default() }
     }
 
-    /// All batches have one schema.
+    /// Batches get the columns of the first.
     pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = fit(&batch, self.schema.get_or_insert_with(|| batch.schema()))?;
         self.bytes += memory_of(&batch);
         self.memory.push(batch);
         if self.bytes >= IN_MEMORY {

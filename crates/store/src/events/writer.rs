@@ -15,7 +15,7 @@ use event::id::Id;
 use event::time;
 
 use super::EVENTS;
-use super::append::{Counts, Shared, lock};
+use super::append::{Complete, Counts, Shared, lock};
 use super::ids::{id_at, ids_of, times_of};
 use crate::days::Days;
 use crate::file::{FileWriter, fit, memory_of};
@@ -76,13 +76,11 @@ impl AppendWriter {
         AppendWriter { shared, parts: BTreeMap::new(), written: Vec::new(), counts: Counts::default(), memory: 0, closed: false }
     }
 
-    /// Takes a batch whose columns are some of the append's, with `id` and `time_source` for every row.
+    /// Takes a batch with `id` and `time_source` for every row, whose columns are, once it is complete, some of the append's.
     pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.refuse_unknown_columns(&batch)?;
-        let batch = fit(&batch, &self.shared.schema)?;
         let days = days_of(times_of(&batch)?);
         self.learn(&days)?;
         self.counts.rows += batch.num_rows() as u64;
@@ -92,7 +90,7 @@ impl AppendWriter {
         });
         let fates = self.fates(&batch)?;
         match fates {
-            None => self.write(batch)?,
+            None => self.complete(batch)?,
             Some(fates) => self.divide(&batch, &fates)?,
         }
         if self.written.len() >= IDS {
@@ -174,15 +172,25 @@ impl AppendWriter {
             lock(&self.shared.gathered).suspects.push(suspects)?;
         }
         match of(Fate::New)? {
-            Some(new) => self.write(new),
+            Some(new) => self.complete(new),
             None => Ok(()),
         }
+    }
+
+    /// Completes new rows and writes them.
+    fn complete(&mut self, new: RecordBatch) -> Result<()> {
+        let complete = match &self.shared.complete {
+            Some(Complete(complete)) => complete(new),
+            None => new,
+        };
+        self.refuse_unknown_columns(&complete)?;
+        self.write(fit(&complete, &self.shared.schema)?)
     }
 
     /// Counts suspects, of which these turned out to be new, and writes those.
     pub(crate) fn settle_suspects(&mut self, new: &RecordBatch, suspects: usize) -> Result<()> {
         self.counts.repeats += (suspects - new.num_rows()) as u64;
-        if new.num_rows() == 0 { Ok(()) } else { self.write(new.clone()).and_then(|()| self.stay_within_memory()) }
+        if new.num_rows() == 0 { Ok(()) } else { self.complete(new.clone()).and_then(|()| self.stay_within_memory()) }
     }
 
     /// Takes over rows that another writer left, which have been counted.

@@ -34,7 +34,6 @@ pub(super) fn register(session: &SessionContext, names: &NameFunctions) {
     session.register_udf(part_of_name("registrable_domain", names.registrable_domain));
     session.register_udf(part_of_name("public_suffix", names.public_suffix));
     session.register_udf(hex());
-    session.register_udf(sighting_key());
 }
 
 /// `in_network(source_ip, '192.0.2.0/24')`: null where either is none.
@@ -107,35 +106,6 @@ fn hex() -> ScalarUDF {
             let bytes = arguments[0].to_array(rows_of(arguments))?;
             let text: StringViewArray = bytes.as_binary_view().iter().map(|bytes| bytes.map(event::id::hex)).collect();
             answer(arguments, Arc::new(text))
-        }),
-    )
-}
-
-/// `sighting_key(kind, asset, port, identifier)`: what one thing is known by at all its sightings.
-fn sighting_key() -> ScalarUDF {
-    create_udf(
-        "sighting_key",
-        vec![DataType::Utf8View; 4],
-        DataType::Utf8View,
-        Volatility::Immutable,
-        Arc::new(|arguments: &[ColumnarValue]| {
-            let rows = rows_of(arguments);
-            let parts = arguments.iter().map(|argument| argument.to_array(rows)).collect::<Result<Vec<_>>>()?;
-            let mut message = Vec::new();
-            let keys: StringViewArray = (0..rows)
-                .map(|row| {
-                    message.clear();
-                    for part in &parts {
-                        let part = part.as_string_view();
-                        let value = if part.is_valid(row) { part.value(row) } else { "" };
-                        // Lengths keep apart what would run together.
-                        message.extend_from_slice(&(value.len() as u64).to_le_bytes());
-                        message.extend_from_slice(value.as_bytes());
-                    }
-                    Some(event::id::name(&message))
-                })
-                .collect();
-            answer(arguments, Arc::new(keys))
         }),
     )
 }
