@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
+    let root = package.join("../..");
     let mut code = String::new();
     for (constant, folder) in [("FEEDS", "feeds"), ("SAMPLES", "feeds"), ("TABLES", "tables")] {
         let folder = root.join(folder).canonicalize().expect("the folder is part of the project");

@@ -13,14 +13,14 @@ use feed::{Arrival, Catalog, Drift, Feed, Reader, Splitter};
 use testkit::{Delivery, Planted, Quarter, deliveries};
 
 fn catalog() -> Catalog {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../feeds");
+    let folder = Path::new("../feeds");
     let entries = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).expect("feeds/ is there").map(|entry| entry.expect("readable").path()).collect()
     };
-    let tables = entries(&folder).into_iter().flat_map(|provider| entries(&provider));
+    let tables = entries(folder).into_iter().flat_map(|provider| entries(&provider));
     let file = |path: PathBuf| File {
         text: std::fs::read_to_string(&path).expect("text"),
-        path: path.strip_prefix(&folder).expect("below feeds/").to_string_lossy().into_owned(),
+        path: path.strip_prefix(folder).expect("below feeds/").to_string_lossy().into_owned(),
     };
     let files: Vec<File> = tables.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).map(file).collect();
     Catalog::read(&files)

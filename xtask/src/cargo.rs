@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 
 use crate::Outcome;
 
-/// The checkout's folder.
+/// The folder of the checkout that cargo runs this in. Not of the one it was built in: two checkouts may share what they build.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let xtask = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).expect("run by cargo");
+        xtask.parent().expect("xtask/ lies in the checkout").to_owned()
+    });
+    &ROOT
 }
 
 /// Cargo, to be run in the checkout.

@@ -3,7 +3,7 @@
 //! `cargo xtask bless` sets WAGLAN_BLESS and the files are written anew; a person reads the difference.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use event::batch::{self, Cell};
@@ -15,7 +15,7 @@ use feed::{Arrival, Catalog, Drift, Feed, Reader, Splitter};
 const AT: &str = "2026-03-03 06:00:00";
 
 fn feeds_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../feeds")
+    PathBuf::from("../../feeds")
 }
 
 fn files() -> Vec<File> {
