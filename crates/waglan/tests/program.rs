@@ -242,7 +242,7 @@ fn where_nothing_can_be_written_nothing_is_lost() {
     let data = folder.path().join("full");
     for blocks in [1, 8, 32, 128] {
         for one in &handed {
-            // No file may grow beyond so many kilobytes: a full disk, as a process sees it.
+            // No file may grow beyond so many kilobytes.
             let command = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
             let mut full = Command::new("bash");
             full.args(["-c", &command, env!("CARGO_BIN_EXE_waglan"), "ingest", "--feed", one.feed, "--at", &one.at]).arg(&one.path);
@@ -255,6 +255,61 @@ fn where_nothing_can_be_written_nothing_is_lost() {
     }
     ingest_all(&data, &handed);
     assert_eq!(contents(&data), contents(&alone));
+}
+
+/// Takes everything in again and again: on a disk that is full and grows, then on one that is read-only, then on a good one.
+/// `$1` is the program, `$2` where the disk is, `$3` a script that takes everything in, `$4` where what it held is left.
+const BAD_DISKS: &str = r#"
+mount -t tmpfs -o size=16k tmpfs "$2"
+for size in 16k 64k 128k 256k 400k 512k 600k 1m 3m; do
+    mount -o "remount,size=$size" "$2"
+    echo "a disk of $size"
+    bash "$3" "$1"
+done
+mount -o remount,size=100m,ro "$2"
+echo "a read-only disk"
+bash "$3" "$1"
+echo "which can be asked"
+"$1" query --format csv "SELECT count(*) > 0 AS found FROM events"
+mount -o remount,rw "$2"
+echo "a good disk"
+bash "$3" "$1"
+cp -r "$2" "$4"
+"#;
+
+#[test]
+fn a_disk_that_is_full_or_read_only_loses_nothing() {
+    let alone_in_a_namespace = ["--map-root-user", "--mount"];
+    if !Command::new("unshare").args(alone_in_a_namespace).arg("true").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("this system lets nobody mount a small disk: only limited files are tried, by the test above");
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-14", &FEEDS);
+    let (alone, disk, left) = (folder.path().join("alone"), folder.path().join("disk"), folder.path().join("left"));
+    ingest_all(&alone, &handed);
+
+    std::fs::create_dir(&disk).expect("writable");
+    let all: Vec<String> = handed
+        .iter()
+        .map(|one| format!("\"$1\" ingest --feed {} --at {} '{}' || echo \"exit $?\"\n", one.feed, one.at, one.path.display()))
+        .collect();
+    let script = folder.path().join("all.sh");
+    std::fs::write(&script, all.concat()).expect("writable");
+    let mut bad = Command::new("unshare");
+    bad.args(alone_in_a_namespace).args(["bash", "-c", BAD_DISKS, "bash", env!("CARGO_BIN_EXE_waglan")]);
+    bad.args([&disk, &script, &left]).env("WAGLAN_DATA", &disk).env_remove("WAGLAN_CONFIG");
+    let output = run(&mut bad);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let codes = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{codes}{said}");
+    assert!(said.contains("No space left on device") && said.contains("Read-only file system"), "{said}");
+    let (_, read_only) = codes.split_once("a read-only disk\n").expect("it is said");
+    let (refused, rest) = read_only.split_once("which can be asked\n").expect("it is said");
+    assert_eq!(refused, "exit 2\n".repeat(handed.len()), "{said}");
+    assert!(rest.starts_with("found\ntrue\n"), "{rest}{said}");
+    assert!(!rest.contains("exit 2"), "{rest}{said}");
+    assert_eq!(contents(&left), contents(&alone));
 }
 
 #[test]
