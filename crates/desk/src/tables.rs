@@ -127,6 +127,7 @@ impl Desk {
         if bytes.len() as u64 == MOST {
             bail!("the table is larger than 4 GiB");
         }
+        let bytes = feed::unpack::out_of_tar(bytes, kind.extension())?;
         let part = kind.part(name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
         self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
         self.store.put_table(&mut bytes.as_slice())?;

@@ -81,6 +81,30 @@ pub fn unzip<R: Read + Seek>(
     Ok(())
 }
 
+/// The one file with this extension in a tar, as which some providers hand out a table; other bytes are what they are.
+#[expect(clippy::disallowed_methods, reason = "this is where what it unpacks is capped")]
+pub fn out_of_tar(bytes: Vec<u8>, extension: &str) -> io::Result<Vec<u8>> {
+    if bytes.get(257..262) != Some(b"ustar") {
+        return Ok(bytes);
+    }
+    let (mut names, mut found) = (Vec::new(), Vec::new());
+    for file in tar::Archive::new(bytes.as_slice()).entries()? {
+        let file = file?;
+        let name = file.path()?.display().to_string();
+        if name.rsplit_once('.').is_some_and(|(_, last)| last == extension) {
+            names.push(name);
+            found.clear();
+            // A file may claim holes, and then be larger than the archive: what is beyond it is no table.
+            file.take(bytes.len() as u64).read_to_end(&mut found)?;
+        }
+    }
+    match names.as_slice() {
+        [_] => Ok(found),
+        [] => Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive holds no .{extension} file"))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive holds {}: give one of them", names.join(" and ")))),
+    }
+}
+
 /// A reader that refuses to grow beyond its caps.
 struct Capped<'r> {
     input: Box<dyn Read + 'r>,

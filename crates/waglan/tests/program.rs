@@ -2,6 +2,8 @@
 //! process was killed, the disk was full, or two processes did the same at once.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -278,6 +280,7 @@ cp -r "$2" "$4"
 "#;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "where it cannot be tried, a person should hear of it")]
 fn a_disk_that_is_full_or_read_only_loses_nothing() {
     let alone_in_a_namespace = ["--map-root-user", "--mount"];
     if !Command::new("unshare").args(alone_in_a_namespace).arg("true").output().is_ok_and(|output| output.status.success()) {
@@ -343,6 +346,70 @@ fn a_mended_table_is_applied_by_reading_again() {
         "the day is as today's table reads it"
     );
     assert_eq!(query(&data, "SELECT line FROM rejects"), "");
+}
+
+/// An archive of one file in a folder, packed: how some providers hand out their tables.
+fn packed_archive(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, bytes) in [("Tables_20240101/README.txt", b"read me".as_slice()), (name, bytes)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, bytes).expect("in memory");
+    }
+    archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("in memory")
+}
+
+/// Answers every request with these bytes, until the test ends.
+fn serve(bytes: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}/country-asn.mmdb", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("somebody asks");
+            while !stream.read(&mut [0; 4096]).is_ok_and(|read| read < 4096) {}
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", bytes.len());
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes)).expect("the asker listens");
+        }
+    });
+    address
+}
+
+#[test]
+fn a_table_of_addresses_comes_as_providers_hand_it_out() {
+    let folder = TempDir::new().expect("a folder");
+    let made_up = folder.path().join("made-up");
+    succeed(waglan(&made_up).args(["demo", "--tables-only"]));
+    let table = std::fs::read(made_up.join("geo/places/2024-01-01.mmdb")).expect("it was put there");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("writable");
+        path.display().to_string()
+    };
+    let archive = packed_archive("Tables_20240101/places.mmdb", &table);
+    let good = [write("places.mmdb", &table), write("places.tar.gz", &archive), serve(table.clone()), serve(archive)];
+    for (number, source) in good.iter().enumerate() {
+        let data = folder.path().join(format!("data-{number}"));
+        let updated = run(waglan(&data).env("NO_PROXY", "127.0.0.1").args(["geo", "update", "--name", "places", source]));
+        let said = String::from_utf8_lossy(&updated.stderr).into_owned();
+        assert!(said.starts_with("places holds from 2024-01-01 on: "), "{source}: {said}");
+        assert!(said.contains("note: No table says whose networks addresses are in"), "{source}: {said}");
+        assert_eq!(std::fs::read(data.join("geo/places/2024-01-01.mmdb")).expect("it is there"), table, "{source}");
+    }
+    let data = folder.path().join("bad");
+    let bad = [
+        (write("empty.mmdb", b""), "the table \"addresses\" is not in the MMDB format"),
+        (write("half.mmdb", &table[..table.len() / 2]), "the table \"addresses\""),
+        (write("none.tar.gz", &packed_archive("places.csv", b"1,2")), "the archive holds no .mmdb file"),
+        (folder.path().join("missing.mmdb").display().to_string(), "opening"),
+    ];
+    for (source, expected) in bad {
+        let refused = run(waglan(&data).args(["geo", "update", &source]));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{source}: {said}");
+        assert!(said.contains(expected), "{source}: {said}");
+    }
+    assert!(!data.join("geo").exists(), "what was refused is not there");
 }
 
 #[test]

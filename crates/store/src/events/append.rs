@@ -14,13 +14,13 @@ use event::id::Id;
 
 use super::filter::Filter;
 use super::held::Held;
-use super::ids::{IdSet, id_at, ids_of};
+use super::ids::{IdSet, all_ids};
 use super::spill::{IdSpill, RowSpill};
 use super::writer::{AppendWriter, Month};
 use super::{ID, TIME};
 use crate::days::Days;
 use crate::erase::Erased;
-use crate::file::{NewFile, memory_of};
+use crate::file::NewFile;
 use crate::table::{MONTH, Table, Version};
 
 /// What is known of an append before it starts.
@@ -37,8 +37,8 @@ pub struct AppendSettings<'a> {
     pub only_days: Option<&'a Days>,
 }
 
-/// Suspects compared at a time, in bytes of their rows.
-const COMPARED: usize = 32 << 20;
+/// About so many suspects are compared at a time; their ids take 32 bytes each.
+const COMPARED: usize = 1 << 20;
 
 /// An append under way. It makes a writer for each thread; when all are closed, [`Append::finish`] compares
 /// what is suspected of being a repeat, and the outcome can be committed.
@@ -82,8 +82,22 @@ pub(crate) struct Gathered {
     /// Rows too few for a file of their own.
     pub(crate) leftover: BTreeMap<Month, Vec<RecordBatch>>,
     pub(crate) written: IdSpill,
-    pub(crate) suspects: RowSpill,
+    pub(crate) suspects: Suspects,
     pub(crate) counts: Counts,
+}
+
+/// Rows that may be repeats, and, to be compared first, their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    rows: RowSpill,
+    ids: IdSpill,
+}
+
+impl Suspects {
+    pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<()> {
+        self.ids.push(&all_ids(&rows)?)?;
+        self.rows.push(rows)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -154,7 +168,7 @@ impl Append {
         };
         let gathered = Gathered {
             written: IdSpill::new(room.temporary.clone()),
-            suspects: RowSpill::new(room.temporary.clone()),
+            suspects: Suspects { rows: RowSpill::new(room.temporary.clone()), ids: IdSpill::new(room.temporary.clone()) },
             ..Gathered::default()
         };
         Ok(Append {
@@ -224,58 +238,47 @@ impl Append {
         })
     }
 
-    /// Writes those suspects that are no repeats after all.
-    fn compare(&self, suspects: RowSpill, written: &mut IdSpill, writer: &mut AppendWriter) -> Result<()> {
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
-        for batch in suspects.read()? {
+    /// Writes those suspects that are no repeats after all: a portion of them at a time, compared with all that was written.
+    fn compare(&self, suspects: Suspects, written: &mut IdSpill, writer: &mut AppendWriter) -> Result<()> {
+        let (mut row, mut compared, mut new) = (0, 0, IdSet::default());
+        for batch in suspects.rows.read()? {
             let batch = batch?;
-            bytes += memory_of(&batch);
-            chunk.push(batch);
-            if bytes >= COMPARED {
-                self.compare_chunk(std::mem::take(&mut chunk), written, writer)?;
-                bytes = 0;
+            let next = row + batch.num_rows();
+            if next > compared {
+                compared = next.max(suspects.ids.len().min(row + COMPARED));
+                new = self.not_written(suspects.ids.range(row..compared)?, written)?;
             }
-        }
-        if chunk.is_empty() { Ok(()) } else { self.compare_chunk(chunk, written, writer) }
-    }
-
-    fn compare_chunk(&self, chunk: Vec<RecordBatch>, written: &mut IdSpill, writer: &mut AppendWriter) -> Result<()> {
-        let mut suspected = IdSet::default();
-        for batch in &chunk {
-            let ids = ids_of(batch)?;
-            for row in 0..batch.num_rows() {
-                suspected.insert(id_at(ids, row)?);
-            }
-        }
-        // What remains in the set has been written by nobody.
-        written.each(|id| {
-            suspected.remove(&id);
-        })?;
-        let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
-        suspected.retain(|id| held.holds(id) != Some(true));
-        held.read_again(|id| {
-            suspected.remove(&id);
-        })?;
-        drop(held);
-        for batch in chunk {
-            let mut new = Vec::new();
-            let ids = ids_of(&batch)?;
             // Taking an id out as its row is kept leaves only the first of two equal suspects.
-            let keep: Vec<bool> = (0..batch.num_rows())
-                .map(|row| {
-                    let id = id_at(ids, row)?;
-                    let keep = suspected.remove(&id);
-                    if keep {
-                        new.push(id);
-                    }
-                    Ok(keep)
-                })
-                .collect::<Result<_>>()?;
-            written.push(&new)?;
+            let ids = all_ids(&batch)?;
+            let keep: Vec<bool> = ids.iter().map(|id| new.remove(id)).collect();
+            let kept: Vec<Id> = ids.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(id, _)| *id).collect();
+            written.push(&kept)?;
             writer.settle_suspects(&compute::filter_record_batch(&batch, &BooleanArray::from(keep))?, batch.num_rows())?;
+            row = next;
         }
         Ok(())
+    }
+
+    /// Those of the suspected ids that nobody has written, neither this append nor one before.
+    fn not_written(&self, suspects: Vec<Id>, written: &IdSpill) -> Result<IdSet> {
+        // Nearly all that was written is suspected by nobody, which a filter of the suspects knows more quickly than the set.
+        let few = Filter::new(4 * suspects.len(), usize::MAX);
+        for id in &suspects {
+            few.add(id);
+        }
+        let mut suspected: IdSet = suspects.into_iter().collect();
+        let mut found = |id: &Id| {
+            if few.may_hold(id) {
+                suspected.remove(id);
+            }
+        };
+        for ids in written.portions() {
+            ids?.iter().for_each(&mut found);
+        }
+        let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.read_again(|id| found(&id))?;
+        suspected.retain(|id| held.holds(id) != Some(true));
+        Ok(suspected)
     }
 }
 

@@ -112,6 +112,12 @@ pub(crate) fn id_at(ids: &BinaryArray, row: usize) -> Result<Id> {
     ids.value(row).try_into().map_err(|_| anyhow!("an id has {} bytes, not 16", ids.value(row).len()))
 }
 
+/// The ids of a batch.
+pub(crate) fn all_ids(batch: &RecordBatch) -> Result<Vec<Id>> {
+    let ids = ids_of(batch)?;
+    (0..batch.num_rows()).map(|row| id_at(ids, row)).collect()
+}
+
 /// The column of source times.
 pub(crate) fn times_of(batch: &RecordBatch) -> Result<&[i64]> {
     let times = batch

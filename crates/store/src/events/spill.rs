@@ -2,7 +2,9 @@
 //! it stays in memory, the rest goes to files without a name, which vanish with the program.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -17,11 +19,16 @@ use crate::file::{fit, memory_of};
 /// Kept in memory before a file is begun, in bytes.
 const IN_MEMORY: usize = 4 << 20;
 
+/// Ids read back at a time.
+const PORTION: usize = 1 << 14;
+
 /// Ids, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct IdSpill {
     memory: Vec<u8>,
     file: Option<File>,
+    /// Bytes in the file, before those in memory.
+    on_disk: u64,
     folder: Option<PathBuf>,
 }
 
@@ -38,29 +45,33 @@ impl IdSpill {
                 None => self.file.insert(nameless(self.folder.as_ref())?),
             };
             file.write_all(&self.memory).context("putting ids aside in the folder for temporary files")?;
+            self.on_disk += self.memory.len() as u64;
             self.memory.clear();
         }
         Ok(())
     }
 
-    pub(crate) fn each(&mut self, mut found: impl FnMut(Id)) -> Result<()> {
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::Start(0))?;
-            let mut reader = BufReader::with_capacity(1 << 16, &*file);
-            let mut id = Id::default();
-            while !reader_is_at_end(&mut reader)? {
-                reader.read_exact(&mut id)?;
-                found(id);
-            }
-            file.seek(SeekFrom::End(0))?;
-        }
-        self.memory.as_chunks().0.iter().for_each(|id| found(*id));
-        Ok(())
+    pub(crate) fn len(&self) -> usize {
+        (self.on_disk as usize + self.memory.len()) / size_of::<Id>()
     }
-}
 
-fn reader_is_at_end(reader: &mut impl std::io::BufRead) -> std::io::Result<bool> {
-    Ok(reader.fill_buf()?.is_empty())
+    /// The ids from one place to another, in the order in which they came.
+    pub(crate) fn range(&self, places: Range<usize>) -> Result<Vec<Id>> {
+        let [start, end] = [places.start, places.end].map(|place| (place * size_of::<Id>()) as u64);
+        let mut bytes = vec![0; end.min(self.on_disk).saturating_sub(start) as usize];
+        if let Some(file) = &self.file {
+            file.read_exact_at(&mut bytes, start).context("reading ids that were put aside")?;
+        }
+        let in_memory = |place: u64| place.saturating_sub(self.on_disk) as usize;
+        bytes.extend_from_slice(&self.memory[in_memory(start)..in_memory(end)]);
+        Ok(bytes.as_chunks().0.to_vec())
+    }
+
+    /// All ids, a portion at a time.
+    pub(crate) fn portions(&self) -> impl Iterator<Item = Result<Vec<Id>>> + '_ {
+        let all = self.len();
+        (0..all).step_by(PORTION).map(move |start| self.range(start..all.min(start + PORTION)))
+    }
 }
 
 /// Rows, batch by batch.
