@@ -1,73 +1,54 @@
 """A sinkhole report from file to committed events, beside DuckDB turning the same file into zstd Parquet.
 
-Prints one table row for each, medians of several runs, interleaved so that a noisy machine is noisy to both.
+Prints medians of several runs, which alternate, so that a noisy machine is noisy to both.
 """
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import duckdb
 
-RUNS = 3
+from measure import machine, measured, median, parquet_size
+
 release, rows = Path(sys.argv[1]), int(sys.argv[2])
-
-
-def measured(command):
-    """Wall seconds, core seconds and peak resident MiB of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, said = process.communicate()
-    seconds = time.monotonic() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode not in (0, 1):
-        sys.exit(said.decode())
-    cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, cores, said.decode()
-
-
-def peak(command):
-    out = subprocess.run(["/usr/bin/time", "-f", "%M", *command], capture_output=True, text=True, check=False)
-    return int(out.stderr.split()[-1]) / 1024
-
-
-def parquet_size(folder):
-    return sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
-
+RUNS = 5 if rows <= 2_000_000 else 3
 
 DUCKDB = """
 import duckdb, sys
 connection = duckdb.connect(config={"threads": 2})
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f"COPY (SELECT * FROM read_csv('{sys.argv[1]}', header=true)) TO '{sys.argv[2]}' (FORMAT parquet, COMPRESSION zstd)")
 """
 
 with tempfile.TemporaryDirectory(dir=os.environ.get("WAGLAN_BENCH_FOLDER")) as folder:
     folder = Path(folder)
-    report = folder / "2026-03-02-event4_sinkhole_http-bench.csv"
-    subprocess.run([release / "examples/sinkhole_report", str(rows), report], check=True, stdout=subprocess.DEVNULL)
-    print(f"{rows} rows, {report.stat().st_size / rows:.0f} bytes each; DuckDB {duckdb.__version__}, {os.cpu_count()} processors")
+    report, data, peer = folder / "2024-01-15-event4_sinkhole_http-bench.csv", folder / "data", folder / "peer.parquet"
+    subprocess.run([release / "examples/sinkhole_report", str(rows), report], check=True, stderr=subprocess.DEVNULL)
+    print(f"{machine()}; DuckDB {duckdb.__version__}")
+    print(f"{rows} rows, {report.stat().st_size / rows:.0f} bytes each")
     ours, theirs = [], []
     for _ in range(RUNS):
-        data = folder / "data"
         shutil.rmtree(data, ignore_errors=True)
         subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
-        ingest = [release / "waglan", "ingest", "--data", data, "--feed", "shadowserver/event_sinkhole_http", report]
-        ours.append(measured(ingest))
-        theirs.append(measured([sys.executable, "-c", DUCKDB, report, folder / "peer.parquet"]))
-    print(ours[-1][2].strip())
+        os.sync()
+        ours.append(measured([release / "waglan", "ingest", "--data", data, "--feed", "shadowserver/event_sinkhole_http", report], "new events"))
+        os.sync()
+        theirs.append(measured([sys.executable, "-c", DUCKDB, report, peer]))
+    print(ours[-1]["said"])
+    for name, runs, of in (
+        ("waglan, to committed events", ours, "reached"),
+        ("waglan, sightings counted too", ours, "seconds"),
+        ("DuckDB", theirs, "seconds"),
+    ):
+        seconds = median(runs, of)
+        ratio = statistics.median(their["seconds"] / run[of] for run, their in zip(runs, theirs))
+        each = " ".join(f"{run[of]:.2f}" for run in runs)
+        print(f"{name}: {rows / seconds:,.0f} rows a second, {seconds:.2f} s (of {each}), {ratio:.2f} times DuckDB's speed")
     for name, runs in (("waglan", ours), ("DuckDB", theirs)):
-        seconds, cores = statistics.median(run[0] for run in runs), statistics.median(run[1] for run in runs)
-        print(f"{name}: {rows / seconds:,.0f} rows a second, {seconds:.2f} s, {cores / rows * 1e6:.2f} core-seconds per million rows")
-    ratio = statistics.median(their[0] / our[0] for our, their in zip(ours, theirs))
-    print(f"waglan is {ratio:.2f} times as fast as DuckDB")
-    print(f"at rest: waglan {parquet_size(data / 'events') / rows:.1f}, DuckDB {(folder / 'peer.parquet').stat().st_size / rows:.1f} bytes a row")
-    shutil.rmtree(data)
-    subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
-    print(f"peak memory: {peak([str(part) for part in ingest]):.0f} MiB")
+        print(f"{name}: {median(runs, 'cores') / rows * 1e6:.2f} core-seconds per million rows, at most {max(run['memory'] for run in runs):.0f} MiB")
+    print(f"at rest: waglan {parquet_size(data / 'events') / rows:.1f}, DuckDB {peer.stat().st_size / rows:.1f} bytes a row")

@@ -21,6 +21,12 @@ const BENCHES: &[Bench] = &[
         about: "a report from file to committed events, beside DuckDB that turns it into Parquet without understanding it",
         run: throughput,
     },
+    Bench {
+        name: "query",
+        takes: "[ROWS]",
+        about: "a quarter's counts over a table of events, beside DuckDB on the same files",
+        run: query,
+    },
     Bench { name: "enrich", takes: "[FILE.mmdb...]", about: "what enriching a row costs, over made-up tables or these", run: enrich },
 ];
 
@@ -50,9 +56,16 @@ fn enrich(arguments: &[String]) -> anyhow::Result<Outcome> {
     example("enrich", "speed", arguments)
 }
 
-/// Builds what is measured, and lets a script run and compare it: the peer is a Python package.
 fn throughput(arguments: &[String]) -> anyhow::Result<Outcome> {
-    let rows = arguments.first().map_or("1000000", String::as_str);
+    beside_peer("throughput.py", arguments.first().map_or("1000000", String::as_str))
+}
+
+fn query(arguments: &[String]) -> anyhow::Result<Outcome> {
+    beside_peer("query.py", arguments.first().map_or("50000000", String::as_str))
+}
+
+/// Builds what is measured, and lets a script run and compare it: the peer is a Python package.
+fn beside_peer(script: &str, rows: &str) -> anyhow::Result<Outcome> {
     let mut build = cargo::cargo();
     build.args(["build", "--quiet", "--release", "--package", "waglan", "--bin", "waglan"]);
     cargo::finish(&mut build)?;
@@ -61,7 +74,7 @@ fn throughput(arguments: &[String]) -> anyhow::Result<Outcome> {
     cargo::finish(&mut example)?;
     let release = cargo::target_folder()?.join("release");
     let mut measure = std::process::Command::new(crate::test::python()?);
-    measure.arg(cargo::root().join("xtask/bench/throughput.py")).arg(&release).arg(rows);
+    measure.arg(cargo::root().join("xtask/bench").join(script)).arg(&release).arg(rows);
     cargo::finish(&mut measure)
 }
 

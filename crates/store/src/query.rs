@@ -1,5 +1,6 @@
 //! SQL over what is at rest: read only, within limits of memory, time and rows.
 
+mod distinct;
 mod functions;
 mod live;
 
@@ -99,20 +100,28 @@ impl Store {
     /// of now, throughout.
     pub async fn query(&self, sql: &str, tables: Vec<(&str, RecordBatch)>, limits: &Limits) -> Result<Answer> {
         let deadline = Instant::now() + limits.time;
-        let planned = async {
-            let session = self.session(limits.memory).await?;
-            for (name, batch) in tables {
-                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-                session.register_table(name, Arc::new(table))?;
+        let begun = async {
+            let session = self.session_of(&tables, limits).await?;
+            let distinct = distinct::register(&session)?;
+            match begin(&session, sql).await {
+                Err(error) if distinct.is_used() && is_exhausted(&error) => begin(&self.session_of(&tables, limits).await?, sql).await,
+                begun => begun,
             }
-            let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-            let frame = session.sql_with_options(sql, read_only).await.map_err(explained)?;
-            frame.execute_stream().await.map_err(explained)
         };
-        let stream = tokio::time::timeout_at(deadline, planned).await.map_err(|_| too_slow(limits))??;
-        let schema = plain_schema(&stream.schema());
+        let begun = tokio::time::timeout_at(deadline, begun).await.map_err(|_| too_slow(limits))?;
+        let (schema, stream) = begun.map_err(explained)?;
         let cut = Arc::new(AtomicBool::new(false));
         Ok(Answer { schema: schema.clone(), batches: limited(stream, schema, limits.clone(), deadline, cut.clone()), cut })
+    }
+
+    /// A session that knows all tables.
+    async fn session_of(&self, tables: &[(&str, RecordBatch)], limits: &Limits) -> Result<SessionContext> {
+        let session = self.session(limits.memory).await?;
+        for (name, batch) in tables {
+            let table = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?;
+            session.register_table(*name, Arc::new(table))?;
+        }
+        Ok(session)
     }
 
     /// A session that knows our functions and no tables.
@@ -182,13 +191,29 @@ fn too_slow(limits: &Limits) -> anyhow::Error {
     anyhow!("the query took longer than its limit of {} s and was stopped; ask for less, such as fewer days", limits.time.as_secs_f32())
 }
 
+/// Plans a query and runs it up to its first batch: what groups or sorts everything has then done nearly all it will.
+async fn begin(
+    session: &SessionContext,
+    sql: &str,
+) -> Result<(SchemaRef, impl Stream<Item = datafusion::error::Result<RecordBatch>> + Send + use<>)> {
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let mut stream = session.sql_with_options(sql, read_only).await?.execute_stream().await?;
+    let schema = plain_schema(&stream.schema());
+    let first = stream.next().await.transpose()?;
+    Ok((schema, futures::stream::iter(first.map(Ok)).chain(stream)))
+}
+
+/// Whether the memory that the query may take was not enough.
+fn is_exhausted(error: &anyhow::Error) -> bool {
+    let root = error.downcast_ref::<DataFusionError>().map(DataFusionError::find_root);
+    matches!(root, Some(DataFusionError::ResourcesExhausted(_)))
+}
+
 /// Errors of the engine, with a way out where there is one.
-fn explained(error: DataFusionError) -> anyhow::Error {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => {
-            anyhow::Error::from(error).context("the query needs more memory than its limit; ask for less, such as fewer days or groups")
-        }
-        _ => error.into(),
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    match is_exhausted(&error) {
+        true => error.context("the query needs more memory than its limit; ask for less, such as fewer days or groups"),
+        false => error,
     }
 }
 
@@ -208,7 +233,7 @@ fn limited(
             let next = match tokio::time::timeout_at(deadline, stream.next()).await {
                 Err(_) => return Some((Err(too_slow(&limits)), None)),
                 Ok(None) => return None,
-                Ok(Some(Err(error))) => return Some((Err(explained(error)), None)),
+                Ok(Some(Err(error))) => return Some((Err(explained(error.into())), None)),
                 Ok(Some(Ok(batch))) => batch,
             };
             let room = left.load(Ordering::Relaxed);

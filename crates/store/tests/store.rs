@@ -311,6 +311,57 @@ async fn networks_can_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn distinct_texts_are_counted_as_they_are_listed() {
+    let folder = folder();
+    let store = open(&folder).await;
+    let first =
+        append(&store, FEED, vec![vec![many(FEED, "2024-01-30", 0, 150_000)], vec![many(FEED, "2024-02-01", 60_000, 90_000)]]).await;
+    store.commit(vec![first], now()).await.expect("a commit");
+    let long = "a family whose name is longer than a number is";
+    let rows = [("2024-02-01 10:00:00", "10.0.0.1", 1, "mirai"), ("2024-02-01 11:00:00", "2001:db8::1234:5678:9abc", 2, long)];
+    store_rows(&store, OTHER, &[rows[0], rows[1], ("2024-02-02 10:00:00", "10.0.0.1", 3, long)]).await;
+
+    // What is counted, and the same by listing it.
+    let cases = [
+        ("select count(distinct source_ip) from events", "select count(*) from (select distinct source_ip from events)"),
+        (
+            "select count(distinct malware_name), count(distinct id) from events",
+            "select * from (select count(*) as names from (select distinct malware_name as name from events) where name is not null), \
+             (select count(*) as ids from (select distinct id from events))",
+        ),
+        (
+            "select feed, cast(time_source as date), count(distinct source_ip) from events group by 1, 2 order by 1, 2",
+            "select feed, day, count(*) from (select distinct feed, cast(time_source as date) as day, source_ip from events) \
+             group by 1, 2 order by 1, 2",
+        ),
+        (
+            "select cast(time_source as date), count(distinct source_ip) filter (where source_port > 1) from events group by 1 order by 1",
+            "select day, sum(one) from (select cast(time_source as date) as day, source_ip, max(case when source_port > 1 then 1 else 0 end) \
+             as one from events group by 1, 2) group by 1 order by 1",
+        ),
+        (
+            "select source_ip, count(distinct malware_name), count(*) from events group by 1 order by 2 desc, 3 desc, 1 limit 3",
+            "select source_ip, count(malware_name), sum(rows) from (select source_ip, malware_name, count(*) as rows from events group by 1, 2) \
+             group by 1 order by 2 desc, 3 desc, 1 limit 3",
+        ),
+        ("select count(distinct source_ip) from events where feed = 'nobody'", "select 0"),
+        ("select count(distinct lower(source_ip)) from events", "select count(distinct source_ip) from events"),
+    ];
+    for (counted, listed) in cases {
+        assert_eq!(ask(&store, counted).await, ask(&store, listed).await, "{counted}");
+    }
+    let sql = "select count(distinct source_ip) from events";
+    let answer = store.query(sql, Vec::new(), &limits()).await.expect("a query");
+    assert_eq!(answer.schema.field(0).name(), "count(DISTINCT events.source_ip)", "it is called what it is called elsewhere");
+
+    // Where the values are too many for memory they are listed after all, and that goes to disk.
+    let little = Limits { memory: 4 << 20, ..limits() };
+    let answer = store.query(sql, Vec::new(), &little).await.expect("a query");
+    let answer = answer.collect().await.expect("an answer");
+    assert_eq!(lines(&answer[0]), ask(&store, sql).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queries_change_nothing_and_keep_to_their_limits() {
     let folder = folder();
     let store = open(&folder).await;

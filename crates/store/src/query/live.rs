@@ -23,6 +23,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use event::time::{self, Micros};
 use url::Position;
 
@@ -77,6 +78,12 @@ impl LiveTable {
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let files = self.pruned(state, filters)?;
+        if files.is_empty() {
+            // A scan of no files has no partition, which an aggregate of all rows cannot do without.
+            let schema = self.schema.table_schema();
+            let projected = projection.map_or_else(|| Ok(schema.clone()), |columns| schema.project(columns).map(Arc::new))?;
+            return Ok(Arc::new(EmptyExec::new(projected)));
+        }
         let statistics = self.statistics_of(&files);
         let groups =
             FileGroup::new(files.iter().map(|file| self.partitioned(file)).collect()).split_files(state.config().target_partitions());

@@ -1,0 +1,46 @@
+"""What the benches have in common: commands with their time and memory, and the program's store for a bench."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def measured(command, until=None):
+    """Wall seconds, core-seconds and peak MiB of a command; with `until`, also when a line with that word was said."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said, reached = [], None
+    for line in process.stderr:
+        said.append(line)
+        if until and until in line:
+            reached = time.monotonic() - start
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        sys.exit("".join(said))
+    return {
+        "seconds": time.monotonic() - start,
+        "reached": reached,
+        "cores": usage.ru_utime + usage.ru_stime,
+        "memory": usage.ru_maxrss / 1024,
+        "said": "".join(said).strip(),
+        "out": out,
+    }
+
+
+def median(runs, of):
+    return statistics.median(run[of] for run in runs)
+
+
+def parquet_size(folder):
+    return sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} processors, {model}, {memory:.0f} GiB"
