@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, new_
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and, is_not_null, kernels::cmp::distinct, kernels::zip::zip};
 use event::batch::{self, Cell};
+use event::json_text::push_string;
 use event::{Field, Texts};
 
 #[derive(Debug)]
@@ -101,62 +102,49 @@ fn stated(extra: Option<&StringArray>, overridden: &[Overridden], rows: usize) -
     let mut out = Texts::with_capacity(rows, size + changed.count_set_bits() * 32 * overridden.len());
     // A feed that has been through a house like ours states such keys itself: the first word stands.
     let states = extra.is_some_and(|extra| memchr::memmem::find(extra.value_data(), b"\"stated.").is_some());
-    let mut object = String::new();
+    let mut keys = String::new();
     for row in 0..rows {
         let before = extra.filter(|extra| extra.is_valid(row)).map(|extra| extra.value(row));
-        match before {
-            _ if changed.value(row) && append(before.unwrap_or("{}"), overridden, row, states, &mut object) => out.push(&object),
-            Some(before) => out.push(before),
-            None => out.push_null(),
+        let open = if changed.value(row) { without_end(before.unwrap_or("{}")) } else { None };
+        match (open, before) {
+            (Some(open), _) => {
+                write_keys(open, overridden, row, states, &mut keys);
+                [open, &keys, "}"].into_iter().for_each(|piece| out.open().push(piece));
+                out.end();
+            }
+            (None, Some(before)) => out.push(before),
+            (None, None) => out.push_null(),
         }
     }
     out.finish()
 }
 
-/// Writes the object with this row's stated values to `out`; false where there is no object to add to.
-fn append(object: &str, overridden: &[Overridden], row: usize, states: bool, out: &mut String) -> bool {
-    let Some(open) = object.trim_end().strip_suffix('}').map(str::trim_end).filter(|open| open.starts_with('{')) else {
-        return false;
-    };
+/// An object without its closing brace.
+fn without_end(object: &str) -> Option<&str> {
+    object.trim_end().strip_suffix('}').map(str::trim_end).filter(|open| open.starts_with('{'))
+}
+
+/// This row's stated values, as they follow on an object that has been opened.
+fn write_keys(open: &str, overridden: &[Overridden], row: usize, states: bool, out: &mut String) {
     out.clear();
-    out.push_str(open);
     for column in overridden.iter().filter(|column| column.rows.value(row)) {
         if states && open.contains(&format!("\"stated.{}\"", column.field)) {
             continue;
         }
-        out.push_str(if out.len() > 1 { ",\"stated." } else { "\"stated." });
+        out.push_str(if open.len() + out.len() > 1 { ",\"stated." } else { "\"stated." });
         out.push_str(column.field.name());
         out.push_str("\":");
         push_cell(out, batch::cell(&column.stated, row).expect("only rows with a value are overridden"));
     }
-    out.push('}');
-    true
 }
 
 fn push_cell(out: &mut String, cell: Cell<'_>) {
     match cell {
-        Cell::Text(text) => push_text(out, text),
+        Cell::Text(text) => push_string(out, text),
         Cell::Integer(number) => write!(out, "{number}").expect("a string takes any text"),
         Cell::Float(number) => write!(out, "{number}").expect("a string takes any text"),
         Cell::Boolean(_) | Cell::Time(_) | Cell::Bytes(_) => unreachable!("no table replaces such fields"),
     }
-}
-
-/// JSON's form of a text.
-fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => out.extend(['\\', character]),
-                '\0'..' ' => write!(out, "\\u{:04x}", u32::from(character)).expect("a string takes any text"),
-                _ => out.push(character),
-            }
-        }
-    } else {
-        out.push_str(text);
-    }
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -192,7 +180,7 @@ mod tests {
         );
         check(Some(r#"{"tag":1}"#), &[None, None], Some(r#"{"tag":1}"#));
         check(None, &[None], None);
-        check(None, &[Some("a \"b\" \\ c\td 香")], Some(r#"{"stated.source.as_name":"a \"b\" \\ c\u0009d 香"}"#));
+        check(None, &[Some("a \"b\" \\ c\td 香")], Some(r#"{"stated.source.as_name":"a \"b\" \\ c\td 香"}"#));
     }
 
     #[test]

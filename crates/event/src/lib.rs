@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod field;
 pub mod id;
+pub mod json_text;
 mod kind;
 pub mod reject;
 pub mod taxonomy;

@@ -83,6 +83,19 @@ impl Intake<'_> {
         now: Micros,
         each: &mut (dyn FnMut(Summary) + Send),
     ) -> Result<()> {
+        let done = self.ingest_all(deliveries, now, each).await;
+        if done.is_err() {
+            tokio::task::block_in_place(|| self.store.settle_reports())?;
+        }
+        done
+    }
+
+    async fn ingest_all(
+        &self,
+        deliveries: impl IntoIterator<Item = Delivery>,
+        now: Micros,
+        each: &mut (dyn FnMut(Summary) + Send),
+    ) -> Result<()> {
         let mut known = self.known().await?;
         let mut waiting = Group::default();
         for delivery in deliveries {

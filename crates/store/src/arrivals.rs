@@ -40,12 +40,18 @@ const PATIENCE: Micros = 3600 * time::SECOND;
 const FOLDER: &str = "arrivals";
 
 impl Store {
-    /// Puts an arrival down, as this store's.
+    /// Puts an arrival down, as this store's. Where its report is still on its way to the disk, it follows the report there:
+    /// [`Store::settle_report`] waits for both.
     pub async fn put_arrival(&self, arrival: &Arrival) -> Result<()> {
         self.require_write()?;
         let owned = Arrival { owner: self.owner.name.clone(), ..arrival.clone() };
-        let bytes = Bytes::from(serde_json::to_vec_pretty(&owned)?);
-        self.place.put(&name_of(&arrival.id), bytes).await.context("putting an arrival down")
+        let (name, bytes) = (name_of(&arrival.id), Bytes::from(serde_json::to_vec_pretty(&owned)?));
+        let place = self.place.clone();
+        let put = async move { place.put(&name, bytes).await.context("putting an arrival down") };
+        match self.after_settling(&arrival.report_id, put) {
+            Some(put) => put.await,
+            None => Ok(()),
+        }
     }
 
     /// Takes an arrival away, since its delivery is recorded.

@@ -10,6 +10,7 @@ mod commit;
 mod filter;
 mod held;
 mod ids;
+mod recent;
 mod replace;
 mod spill;
 mod writer;

@@ -49,6 +49,12 @@ pub(crate) struct Settling {
     settled: JoinHandle<Result<()>>,
 }
 
+impl Settling {
+    fn wait(self) -> Result<()> {
+        self.settled.join().map_err(|_| anyhow!("the thread that writes it has died"))?
+    }
+}
+
 impl Store {
     /// Keeps a report, in a stream and bounded memory. Blocks: for threads that may.
     ///
@@ -80,8 +86,26 @@ impl Store {
     /// stored before. Blocks: for threads that may.
     pub fn settle_report(&self, id: &str) -> Result<()> {
         let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        let Some(Settling { settled, .. }) = settling else { return Ok(()) };
-        settled.join().map_err(|_| anyhow!("the thread that writes it has died"))?.with_context(|| format!("keeping the report {id}"))
+        settling.map_or(Ok(()), |settling| settling.wait().with_context(|| format!("keeping the report {id}")))
+    }
+
+    /// Waits for all reports that are on their way to the disk, so that a start finds what this process did not finish.
+    pub fn settle_reports(&self) -> Result<()> {
+        let settling = std::mem::take(&mut *self.settling.lock().unwrap_or_else(PoisonError::into_inner));
+        settling.into_values().try_for_each(Settling::wait)
+    }
+
+    /// Does what must not be done before a report has settled; hands it back where there is nothing to wait for.
+    pub(crate) fn after_settling<F>(&self, id: &str, then: F) -> Option<F>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(report) = settling.remove(id) else { return Some(then) };
+        let (whole, runtime) = (report.whole.clone(), self.place.runtime().clone());
+        let settled = std::thread::spawn(move || report.wait().and_then(|()| runtime.block_on(then)));
+        settling.insert(id.to_owned(), Settling { whole, settled });
+        None
     }
 
     /// A kept report's bytes as they came. Blocks: for threads that may.

@@ -6,15 +6,13 @@
 mod bundled;
 mod clock;
 mod commands;
+mod memory;
 mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Reports about compromised machines come in; clean networks, warned people and figures that can be trusted go out.
 #[derive(Debug, Parser)]

@@ -15,6 +15,7 @@ use event::id::Id;
 use super::filter::Filter;
 use super::held::Held;
 use super::ids::{IdSet, all_ids};
+use super::recent::Recent;
 use super::spill::{IdSpill, RowSpill};
 use super::writer::{AppendWriter, Month};
 use super::{ID, TIME};
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) schema: SchemaRef,
     pub(crate) filter: Filter,
     pub(crate) held: RwLock<Held>,
+    pub(crate) recent: Mutex<Recent>,
     pub(crate) only_days: Option<Days>,
     pub(crate) complete: Option<Complete>,
     /// What was erased and must not come back.
@@ -179,6 +181,7 @@ impl Append {
                 schema: file_schema(settings.columns)?,
                 filter: Filter::new(settings.expected_rows, room.filter),
                 held: RwLock::new(held),
+                recent: Mutex::default(),
                 only_days: settings.only_days.cloned(),
                 complete: None,
                 erased,

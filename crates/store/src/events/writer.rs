@@ -138,6 +138,7 @@ impl AppendWriter {
         let reports = batch.column_by_name("report_id").and_then(|reports| reports.as_string_opt::<i32>());
         let held = shared.held.read().unwrap_or_else(PoisonError::into_inner);
         let mut fates: Option<Vec<Fate>> = None;
+        let first_new = self.written.len();
         shared.filter.fetch((0..times.len()).filter_map(|row| id_at(ids, row).ok()));
         for (row, time) in times.iter().enumerate() {
             let id = id_at(ids, row)?;
@@ -158,6 +159,14 @@ impl AppendWriter {
             };
             if fate != Fate::New || fates.is_some() {
                 fates.get_or_insert_with(|| vec![Fate::New; times.len()])[row] = fate;
+            }
+        }
+        let mut recent = lock(&shared.recent);
+        recent.add(&self.written[first_new..]);
+        for (row, fate) in fates.iter_mut().flatten().enumerate().filter(|(_, fate)| **fate == Fate::Suspect) {
+            if recent.holds(&id_at(ids, row)?) {
+                self.counts.repeats += 1;
+                *fate = Fate::Dropped;
             }
         }
         Ok(fates)
