@@ -9,6 +9,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Configuration {
+    /// Where the data is in a bucket: the folder for all that is not data, such as tables and the audit trail.
+    pub home: Option<PathBuf>,
     /// A folder of feeds' tables beside those that the program knows; a table here wins over the program's.
     pub feeds: Option<PathBuf>,
     /// In MiB: the whole process stays within it, and spills to disk beyond.
@@ -28,6 +30,7 @@ pub struct Configuration {
 impl Default for Configuration {
     fn default() -> Configuration {
         Configuration {
+            home: None,
             feeds: None,
             memory: 512,
             threads: None,

@@ -37,14 +37,19 @@ pub struct Desk {
     pub(crate) configuration: Configuration,
     pub(crate) audit: Audit,
     pub(crate) writer: String,
-    /// The data folder, where there is one.
+    /// The data folder, or what stands in for it; none where a bucket is only read.
     pub(crate) folder: Option<PathBuf>,
 }
 
 impl Desk {
     pub async fn open(opening: Opening) -> Result<Desk> {
         let Opening { location, access, configuration, feeds, malware_aliases, writer } = opening;
-        let folder = folder_of(&location);
+        let folder = folder_of(&location, &configuration);
+        match &folder {
+            _ if access == Access::Read => {}
+            Some(folder) => std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?,
+            None => bail!("the data is in a bucket: state in the configuration which folder holds the rest, as home = \"/var/lib/waglan\""),
+        }
         let settings = Settings {
             access,
             options: configuration.storage.clone().into_iter().collect(),
@@ -80,12 +85,12 @@ impl Desk {
 
 /// The feeds that a desk at this place knows, without opening it.
 pub fn catalog(location: &str, configuration: &Configuration, feeds: Vec<File>) -> Result<Catalog> {
-    Ok(Catalog::read(&feed_files(feeds, configuration.feeds.as_deref(), folder_of(location).as_deref())?))
+    Ok(Catalog::read(&feed_files(feeds, configuration.feeds.as_deref(), folder_of(location, configuration).as_deref())?))
 }
 
-/// The data folder, where the data is in one.
-fn folder_of(location: &str) -> Option<PathBuf> {
-    (!location.contains("://")).then(|| PathBuf::from(location))
+/// The data folder; where the data is in a bucket, the one that the configuration names.
+fn folder_of(location: &str, configuration: &Configuration) -> Option<PathBuf> {
+    if location.contains("://") { configuration.home.clone() } else { Some(PathBuf::from(location)) }
 }
 
 /// The program's tables, under those of the configured folder and of `feeds` in the data folder.

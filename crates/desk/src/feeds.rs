@@ -32,7 +32,9 @@ impl Desk {
     /// has them.
     pub fn update_feeds(&self, actor: &Actor, provider: &str, document: &[u8], now: Micros) -> Result<UpdatedFeeds> {
         actor.require(Action::ChangeTables)?;
-        let Some(folder) = &self.folder else { bail!("tables are kept in a folder on this machine: give one with --data") };
+        let Some(folder) = &self.folder else {
+            bail!("tables are kept in a folder on this machine: state one as \"home\" in the configuration")
+        };
         let update = vendor_schema::read(document, provider, &self.feed_files).map_err(|wrong| anyhow!(wrong))?;
         let vendor_schema::Update { all, new, extended, refused, text } = update;
         let subject = format!("feeds of {provider}: {} new, {} with new columns", new.len(), extended.len());

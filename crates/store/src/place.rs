@@ -105,8 +105,12 @@ impl Place {
         &self.prefix
     }
 
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// Waits for what is asynchronous, on a thread that may block: one of the runtime's own hands its tasks to others first.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        match Handle::try_current() {
+            Ok(_) => tokio::task::block_in_place(|| self.runtime.block_on(future)),
+            Err(_) => self.runtime.block_on(future),
+        }
     }
 
     pub(crate) fn folder(&self) -> Option<&Path> {
@@ -353,11 +357,10 @@ impl Sink {
             SinkKind::Local { .. } => Ok(()),
             SinkKind::Remote { place, path, buffer, upload } => {
                 let rest = Bytes::from(std::mem::take(buffer));
-                let runtime = place.runtime.clone();
                 match upload.take() {
-                    None => runtime.block_on(place.root.put(path, rest.into())).map(|_| ()).map_err(anyhow::Error::from),
-                    Some(mut upload) => runtime
-                        .block_on(async move {
+                    None => place.wait(place.root.put(path, rest.into())).map(|_| ()).map_err(anyhow::Error::from),
+                    Some(mut upload) => place
+                        .wait(async move {
                             upload.put(rest);
                             upload.finish().await.map(|_| ())
                         })
@@ -396,7 +399,7 @@ impl Write for Sink {
 }
 
 fn upload_part(place: &Place, path: &ObjectPath, upload: &mut Option<WriteMultipart>, part: Bytes) -> object_store::Result<()> {
-    place.runtime.block_on(async {
+    place.wait(async {
         let upload = match upload {
             Some(upload) => upload,
             None => upload.insert(WriteMultipart::new_with_chunk_size(place.root.put_multipart(path).await?, PART)),
@@ -444,7 +447,7 @@ impl Blob {
                 Ok(bytes.into())
             }
             Blob::Remote { place, path, .. } => {
-                place.runtime.block_on(place.root.get_range(path, start..start + length as u64)).map_err(io::Error::other)
+                place.wait(place.root.get_range(path, start..start + length as u64)).map_err(io::Error::other)
             }
         }
     }

@@ -102,8 +102,8 @@ impl Store {
     {
         let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(report) = settling.remove(id) else { return Some(then) };
-        let (whole, runtime) = (report.whole.clone(), self.place.runtime().clone());
-        let settled = std::thread::spawn(move || report.wait().and_then(|()| runtime.block_on(then)));
+        let (whole, place) = (report.whole.clone(), self.place.clone());
+        let settled = std::thread::spawn(move || report.wait().and_then(|()| place.wait(then)));
         settling.insert(id.to_owned(), Settling { whole, settled });
         None
     }
@@ -323,7 +323,7 @@ fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + Send>>> {
             Err(error) => Err(error).with_context(|| format!("opening {}", path.display())),
         };
     }
-    let found = place.runtime().block_on(place.size(name))?;
+    let found = place.wait(place.size(name))?;
     Ok(match found {
         Some(size) => Some(Box::new(BlobReader::new(place.blob(name, size)?))),
         None => None,
@@ -352,5 +352,5 @@ fn compress(place: &Place, report: &Listed) -> Result<()> {
         }
     }
     // The compressed form is on the disk by now: in a bucket once it is finished, in a folder by its own sync.
-    place.runtime().block_on(place.delete(&report.name))
+    place.wait(place.delete(&report.name))
 }

@@ -2,10 +2,10 @@
 //! process was killed, the disk was full, or two processes did the same at once.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -38,7 +38,12 @@ fn succeed(command: &mut Command) -> String {
 
 #[track_caller]
 fn query(data: &Path, sql: &str) -> String {
-    succeed(waglan(data).args(["query", "--format", "csv", sql]))
+    query_by(&|| waglan(data), sql)
+}
+
+#[track_caller]
+fn query_by(program: &dyn Fn() -> Command, sql: &str) -> String {
+    succeed(program().args(["query", "--format", "csv", sql]))
 }
 
 /// Some days of the made-up country, each delivery in a file of its own folder.
@@ -56,20 +61,28 @@ fn days(folder: &Path, first: &str, last: &str, feeds: &[&str]) -> Vec<Handed> {
 }
 
 fn ingest(data: &Path, handed: &Handed) -> Command {
-    let mut command = waglan(data);
+    ingest_by(&|| waglan(data), handed)
+}
+
+fn ingest_by(program: &dyn Fn() -> Command, handed: &Handed) -> Command {
+    let mut command = program();
     command.args(["ingest", "--feed", handed.feed, "--at", &handed.at]).arg(&handed.path);
     command
 }
 
 /// What two tables must agree in: ids, and all that is mapped. Of what a feed marks as volatile, what came first stays.
 fn contents(data: &Path) -> BTreeSet<String> {
-    let events = query(
-        data,
+    contents_by(&|| waglan(data))
+}
+
+fn contents_by(program: &dyn Fn() -> Command) -> BTreeSet<String> {
+    let events = query_by(
+        program,
         "SELECT hex(id), feed, time_source, source_ip, source_url, source_asn, severity, CASE feed WHEN 'abuse-ch/threatfox' THEN \
          regexp_replace(extra, '\"(confidence_level|last_seen_utc)\":(\"[^\"]*\"|[0-9]+),?', '', 'g') ELSE extra END FROM events",
     );
-    let rejects = query(data, "SELECT feed, line, \"column\", reason, raw FROM rejects");
-    let sightings = query(data, "SELECT feed, key, day, count FROM sightings");
+    let rejects = query_by(program, "SELECT feed, line, \"column\", reason, raw FROM rejects");
+    let sightings = query_by(program, "SELECT feed, key, day, count FROM sightings");
     let mut lines: Vec<String> = events.lines().map(|line| format!("event {line}")).collect();
     lines.sort();
     let before = lines.len();
@@ -313,6 +326,85 @@ fn a_disk_that_is_full_or_read_only_loses_nothing() {
     assert!(rest.starts_with("found\ntrue\n"), "{rest}{said}");
     assert!(!rest.contains("exit 2"), "{rest}{said}");
     assert_eq!(contents(&left), contents(&alone));
+}
+
+/// A server that speaks S3, with a bucket; it ends with this.
+struct Bucket {
+    server: Child,
+    endpoint: String,
+}
+
+impl Bucket {
+    fn new() -> Bucket {
+        let python = std::env::var_os("WAGLAN_TEST_PYTHON").expect("`cargo xtask test` prepares a Python with a server, and says where");
+        let mut start = Command::new(&python);
+        start.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]).env("PYTHONUNBUFFERED", "1");
+        let mut server = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut said = BufReader::new(server.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        let endpoint = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("text") > 0, "the server ended");
+            if let Some(at) = line.find("http://") {
+                break line.get(at..).unwrap_or_default().trim().to_owned();
+            }
+        };
+        // It tells of every request, and would wait for somebody to read it.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        let make = format!(
+            "import boto3; boto3.client('s3', endpoint_url='{endpoint}', aws_access_key_id='key', aws_secret_access_key='secret', \
+             region_name='us-east-1').create_bucket(Bucket='waglan')"
+        );
+        assert!(run(Command::new(python).args(["-c", &make]).env("NO_PROXY", "127.0.0.1")).status.success());
+        Bucket { server, endpoint }
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.server.kill().and_then(|()| self.server.wait()).expect("a child can be killed");
+    }
+}
+
+#[test]
+fn the_store_may_lie_in_a_bucket() {
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-14", &FEEDS);
+    let alone = folder.path().join("alone");
+    succeed(waglan(&alone).args(["demo", "--tables-only"]));
+    ingest_all(&alone, &handed);
+
+    let bucket = Bucket::new();
+    let config = folder.path().join("bucket.toml");
+    let home = folder.path().join("home");
+    let text = format!(
+        "home = {home:?}\n[storage]\naws_endpoint = \"{}\"\naws_region = \"us-east-1\"\naws_allow_http = \"true\"\n\
+         aws_access_key_id = \"key\"\naws_secret_access_key = \"secret\"\n",
+        bucket.endpoint
+    );
+    std::fs::write(&config, text).expect("writable");
+    let program = || {
+        let mut command = waglan(Path::new("s3://waglan/store"));
+        command.env("WAGLAN_CONFIG", &config).env("NO_PROXY", "127.0.0.1");
+        command
+    };
+    succeed(program().args(["demo", "--tables-only"]));
+    std::thread::scope(|scope| {
+        scope.spawn(|| handed.iter().for_each(|one| drop(succeed(&mut ingest_by(&program, one)))));
+        scope.spawn(|| handed.iter().rev().for_each(|one| drop(succeed(&mut ingest_by(&program, one)))));
+    });
+    assert_eq!(contents_by(&program), contents(&alone), "as in a folder");
+    for command in [&["store", "compact"] as &[_], &["store", "vacuum"], &["reread", "--feed", FEEDS[0]]] {
+        succeed(program().args(command));
+        assert_eq!(contents_by(&program), contents(&alone), "after {command:?}");
+    }
+    assert!(home.join("audit.jsonl").is_file() && home.join("geo/places").is_dir(), "what is not data is in the folder");
+
+    std::fs::write(&config, std::fs::read_to_string(&config).expect("text").replace("home =", "# home =")).expect("writable");
+    let refused = run(&mut ingest_by(&program, &handed[0]));
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("state in the configuration which folder holds the rest, as home ="), "{said}");
 }
 
 #[test]
