@@ -103,6 +103,8 @@ impl Intake<'_> {
             for arrival in self.accept(delivery).await.with_context(|| format!("keeping a delivery of {feed}, {}", time::iso(at)))? {
                 match known.get(&arrival.id) {
                     Some(recorded) => {
+                        // An arrival may still be following its report to the disk.
+                        tokio::task::block_in_place(|| self.store.settle_report(&arrival.report_id))?;
                         self.store.remove_arrival(&arrival.id).await?;
                         each(Summary { delivery: recorded.clone(), known: true });
                     }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::{Quarter, quarter};
+use testkit::{Quarter, quarter, sinkhole};
 
 /// A made-up delivery in a file, with the arguments that take it in.
 struct Handed {
@@ -224,6 +224,36 @@ fn killed_at_any_moment_the_same_events_come_out() {
     }
     ingest_all(&data, &handed);
     assert_eq!(contents(&data), expected, "after the last kill");
+}
+
+/// A large report is read while it is still on its way to the disk.
+#[test]
+fn killed_while_a_large_report_settles_the_same_events_come_out() {
+    const KILLS: u64 = 30;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("2024-01-15-event4_sinkhole_http-example.csv");
+    let file = std::fs::File::create(&path).expect("writable");
+    let written = sinkhole::write_sinkhole_report(&sinkhole::Report::of(20_000), file).expect("writable");
+    assert!(written.bytes > 8 << 20, "it is large");
+    let handed = Handed { feed: "shadowserver/event_sinkhole_http", at: "2024-01-16".to_owned(), path };
+    let undisturbed = folder.path().join("undisturbed");
+    let started = std::time::Instant::now();
+    ingest_all(&undisturbed, std::slice::from_ref(&handed));
+    let whole = started.elapsed().as_micros() as u64;
+    let expected = contents(&undisturbed);
+    for kill in 0..KILLS {
+        let data = folder.path().join(format!("killed-{kill}"));
+        let mut child = ingest(&data, &handed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        std::thread::sleep(Duration::from_micros(kill * whole / KILLS));
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child");
+        ingest_all(&data, std::slice::from_ref(&handed));
+        assert_eq!(contents(&data), expected, "after kill {kill}");
+        let mut left = files_below(&data.join("arrivals"));
+        left.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        assert_eq!(left, [] as [PathBuf; 0], "nothing is left to be done after kill {kill}");
+        std::fs::remove_dir_all(&data).expect("writable");
+    }
 }
 
 #[test]
