@@ -1,6 +1,7 @@
-"""What the benches have in common: commands with their time and memory, and the program's store for a bench."""
+"""What the benches have in common: commands with their time and memory, and stores for the program."""
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,12 @@ def measured(command, until=None):
         "said": "".join(said).strip(),
         "out": out,
     }
+
+
+def with_tables(release, data):
+    """An empty store with the made-up country's tables."""
+    shutil.rmtree(data, ignore_errors=True)
+    subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
 
 
 def median(runs, of):

@@ -14,7 +14,7 @@ from pathlib import Path
 import deltalake
 import duckdb
 
-from measure import machine, measured, median, parquet_size
+from measure import machine, measured, median, parquet_size, with_tables
 
 release, rows = Path(sys.argv[1]), int(sys.argv[2])
 RUNS = 3
@@ -54,7 +54,7 @@ def make(data):
             subprocess.run(["zstd", "-1", "-q"], stdin=made.stdout, stdout=out, check=True)
         reports.append(report)
     part = data.with_suffix(".part")
-    subprocess.run([release / "waglan", "demo", "--tables-only", "--data", part], check=True, stderr=subprocess.DEVNULL)
+    with_tables(release, part)
     ingest = [release / "waglan", "ingest", "--data", part, "--feed", "shadowserver/event_sinkhole_http", *reports]
     made = measured(ingest)
     print(f"made in {made['seconds']:.0f} s, at most {made['memory']:.0f} MiB")

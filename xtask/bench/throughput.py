@@ -4,7 +4,6 @@ Prints medians of several runs, which alternate, so that a noisy machine is nois
 """
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from measure import machine, measured, median, parquet_size
+from measure import machine, measured, median, parquet_size, with_tables
 
 release, rows = Path(sys.argv[1]), int(sys.argv[2])
 RUNS = 5 if rows <= 2_000_000 else 3
@@ -33,8 +32,7 @@ with tempfile.TemporaryDirectory(dir=os.environ.get("WAGLAN_BENCH_FOLDER")) as f
     print(f"{rows} rows, {report.stat().st_size / rows:.0f} bytes each")
     ours, theirs = [], []
     for _ in range(RUNS):
-        shutil.rmtree(data, ignore_errors=True)
-        subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
+        with_tables(release, data)
         os.sync()
         ours.append(measured([release / "waglan", "ingest", "--data", data, "--feed", "shadowserver/event_sinkhole_http", report], "new events"))
         os.sync()

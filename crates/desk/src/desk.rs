@@ -1,6 +1,6 @@
 //! The desk itself: everything that is open while the program runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use enrich::Dated;
@@ -77,6 +77,11 @@ impl Desk {
         self.tables.on(day).missing()
     }
 
+    /// Where tables are put.
+    pub(crate) fn tables_folder(&self) -> Result<&Path> {
+        self.folder.as_deref().context("tables are kept in a folder on this machine: state one as \"home\" in the configuration")
+    }
+
     pub(crate) fn threads(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
         self.configuration.threads.unwrap_or_else(processors)
@@ -94,7 +99,7 @@ fn folder_of(location: &str, configuration: &Configuration) -> Option<PathBuf> {
 }
 
 /// The program's tables, under those of the configured folder and of `feeds` in the data folder.
-fn feed_files(mut files: Vec<File>, configured: Option<&std::path::Path>, folder: Option<&std::path::Path>) -> Result<Vec<File>> {
+fn feed_files(mut files: Vec<File>, configured: Option<&Path>, folder: Option<&Path>) -> Result<Vec<File>> {
     let data = folder.map(|folder| folder.join("feeds"));
     for folder in data.iter().map(PathBuf::as_path).chain(configured) {
         if folder.is_dir() {
@@ -109,8 +114,8 @@ fn feed_files(mut files: Vec<File>, configured: Option<&std::path::Path>, folder
     Ok(files)
 }
 
-fn files_in(folder: &std::path::Path) -> Result<Vec<File>> {
-    let read = |path: &std::path::Path| std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()));
+fn files_in(folder: &Path) -> Result<Vec<File>> {
+    let read = |path: &Path| std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()));
     let mut files = Vec::new();
     for provider in read(folder)? {
         let provider = provider?.path();

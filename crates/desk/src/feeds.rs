@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use event::time::Micros;
 use feed::table::KindRule;
@@ -32,9 +32,7 @@ impl Desk {
     /// has them.
     pub fn update_feeds(&self, actor: &Actor, provider: &str, document: &[u8], now: Micros) -> Result<UpdatedFeeds> {
         actor.require(Action::ChangeTables)?;
-        let Some(folder) = &self.folder else {
-            bail!("tables are kept in a folder on this machine: state one as \"home\" in the configuration")
-        };
+        let folder = self.tables_folder()?;
         let update = vendor_schema::read(document, provider, &self.feed_files).map_err(|wrong| anyhow!(wrong))?;
         let vendor_schema::Update { all, new, extended, refused, text } = update;
         let subject = format!("feeds of {provider}: {} new, {} with new columns", new.len(), extended.len());

@@ -106,7 +106,7 @@ fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> 
 
 impl Desk {
     /// Puts a table in place, from its day on; for addresses the day is the one it was built. Tables of earlier days
-    /// stay, since events of their time were enriched with them. Blocks: for threads that may.
+    /// stay, since events of their time were enriched with them.
     pub fn install_table(
         &self,
         actor: &Actor,
@@ -117,9 +117,7 @@ impl Desk {
         now: Micros,
     ) -> Result<Installed> {
         actor.require(Action::ChangeTables)?;
-        let Some(folder) = &self.folder else {
-            bail!("tables are kept in a folder on this machine: state one as \"home\" in the configuration")
-        };
+        let folder = self.tables_folder()?;
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
             bail!("\"{name}\" is no name for a table: letters, digits, - and _");
         }

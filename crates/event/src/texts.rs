@@ -54,20 +54,15 @@ impl Texts {
         self.nulls.append_non_null();
     }
 
-    #[inline]
-    pub fn is_valid(&self, row: usize) -> bool {
-        self.nulls.is_valid(row)
-    }
-
-    /// Whether every row so far has a value.
-    pub fn all_valid(&self) -> bool {
-        self.nulls.as_slice().is_none()
+    /// A bit for each row, whether it has a value; none where all have.
+    pub fn validity(&self) -> Option<&[u8]> {
+        self.nulls.as_slice()
     }
 
     /// The value in this row, if there is one.
     pub fn get(&self, row: usize) -> Option<&str> {
         let range = self.ends[row] as usize..self.ends[row + 1] as usize;
-        self.is_valid(row).then(|| std::str::from_utf8(&self.bytes[range]).expect("only texts are pushed"))
+        self.nulls.is_valid(row).then(|| std::str::from_utf8(&self.bytes[range]).expect("only texts are pushed"))
     }
 
     pub fn finish(mut self) -> StringArray {

@@ -84,8 +84,10 @@ impl Intake<'_> {
         each: &mut (dyn FnMut(Summary) + Send),
     ) -> Result<()> {
         let done = self.ingest_all(deliveries, now, each).await;
-        if done.is_err() {
-            tokio::task::block_in_place(|| self.store.settle_reports())?;
+        if done.is_err()
+            && let Err(error) = self.store.settle_reports().await
+        {
+            warn!(%error, "a report that was being kept is not kept");
         }
         done
     }
@@ -100,14 +102,11 @@ impl Intake<'_> {
         let mut waiting = Group::default();
         for delivery in deliveries {
             let (feed, at) = (delivery.feed.clone(), delivery.at);
-            for arrival in self.accept(delivery).await.with_context(|| format!("keeping a delivery of {feed}, {}", time::iso(at)))? {
+            for arrival in
+                self.accept(delivery, &known).await.with_context(|| format!("keeping a delivery of {feed}, {}", time::iso(at)))?
+            {
                 match known.get(&arrival.id) {
-                    Some(recorded) => {
-                        // An arrival may still be following its report to the disk.
-                        tokio::task::block_in_place(|| self.store.settle_report(&arrival.report_id))?;
-                        self.store.remove_arrival(&arrival.id).await?;
-                        each(Summary { delivery: recorded.clone(), known: true });
-                    }
+                    Some(recorded) => each(Summary { delivery: recorded.clone(), known: true }),
                     None => self.take(arrival, &mut waiting, &mut known, now, each).await?,
                 }
             }
@@ -127,7 +126,7 @@ impl Intake<'_> {
         let count = abandoned.len();
         for arrival in abandoned {
             if !self.store.has_report(&arrival.report_id).await? {
-                warn!(report = %arrival.report_id, origin = %arrival.origin, "a process ended before it had kept this; it must be handed in again");
+                warn!(report = %arrival.report_id, origin = %arrival.origin, "the report of a delivery that was not finished is kept no more");
                 self.store.remove_arrival(&arrival.id).await?;
             } else if known.contains_key(&arrival.id) {
                 self.store.remove_arrival(&arrival.id).await?;
@@ -148,8 +147,8 @@ impl Intake<'_> {
         self.catalog.feed_on(id, &day).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
     }
 
-    /// Keeps a delivery's reports, each with an arrival. A zip is as many as it has files.
-    async fn accept(&self, delivery: Delivery) -> Result<Vec<store::Arrival>> {
+    /// Keeps a delivery's reports, each with an arrival unless it is known. A zip is as many as it has files.
+    async fn accept(&self, delivery: Delivery, known: &HashMap<String, store::Delivery>) -> Result<Vec<store::Arrival>> {
         let feed = self.feed(&delivery.feed, delivery.at)?;
         let mut kept = Vec::new();
         tokio::task::block_in_place(|| match delivery.input {
@@ -162,7 +161,6 @@ impl Intake<'_> {
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
             if self.store.is_erased(&mark.id).await? {
-                tokio::task::block_in_place(|| self.store.settle_report(&mark.id))?;
                 self.store.delete_report(&mark.id).await?;
                 warn!(report = %mark.id, origin = %delivery.origin, "this report was erased: it is not taken in again");
                 continue;
@@ -179,7 +177,9 @@ impl Intake<'_> {
                 size: mark.size,
                 owner: String::new(),
             };
-            self.store.put_arrival(&arrival).await?;
+            if !known.contains_key(&arrival.id) {
+                self.store.put_arrival(&arrival).await?;
+            }
             arrivals.push(arrival);
         }
         Ok(arrivals)
@@ -283,7 +283,9 @@ impl Intake<'_> {
     ) -> Result<()> {
         let mut group = std::mem::take(&mut waiting.0);
         while !group.is_empty() {
-            tokio::task::block_in_place(|| group.iter().try_for_each(|one| self.store.settle_report(&one.arrival.report_id)))?;
+            for one in &group {
+                self.store.settle_report(&one.arrival.report_id).await?;
+            }
             let mut events = Vec::new();
             let mut rejects = Vec::new();
             let mut rest = Vec::new();

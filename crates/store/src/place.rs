@@ -295,6 +295,15 @@ pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile>
     tempfile::Builder::new().prefix(TEMPORARY).permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
+/// A file without a name, which vanishes with the program.
+pub(crate) fn nameless(folder: Option<&PathBuf>) -> Result<File> {
+    let made = match folder {
+        Some(folder) => tempfile::tempfile_in(folder),
+        None => tempfile::tempfile(),
+    };
+    made.context("making a temporary file; its folder is TMPDIR, or /tmp")
+}
+
 /// How the names of unfinished files start; vacuum takes old ones away.
 pub(crate) const TEMPORARY: &str = ".unfinished-";
 

@@ -103,10 +103,11 @@ impl Store {
         let begun = async {
             let session = self.session_of(&tables, limits).await?;
             let distinct = distinct::register(&session)?;
-            match begin(&session, sql).await {
-                Err(error) if distinct.is_used() && is_exhausted(&error) => begin(&self.session_of(&tables, limits).await?, sql).await,
-                begun => begun,
-            }
+            let begun = begin(&session, sql).await;
+            let again = distinct.is_used() && begun.as_ref().err().is_some_and(is_exhausted);
+            // What the first way has gathered is let go before the second gathers its own.
+            drop((session, distinct));
+            if again { begin(&self.session_of(&tables, limits).await?, sql).await } else { begun }
         };
         let begun = tokio::time::timeout_at(deadline, begun).await.map_err(|_| too_slow(limits))?;
         let (schema, stream) = begun.map_err(explained)?;

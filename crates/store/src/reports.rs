@@ -16,7 +16,7 @@ use event::id::hex;
 use event::time::Micros;
 use tempfile::NamedTempFile;
 
-use crate::place::{BlobReader, Listed, Place, make_folder_of, sync_folder, temporary_in};
+use crate::place::{BlobReader, Listed, Place, make_folder_of, nameless, sync_folder, temporary_in};
 use crate::store::Store;
 
 /// What some bytes are known by.
@@ -53,6 +53,10 @@ impl Settling {
     fn wait(self) -> Result<()> {
         self.settled.join().map_err(|_| anyhow!("the thread that writes it has died"))?
     }
+
+    async fn settle(self) -> Result<()> {
+        tokio::task::spawn_blocking(|| self.wait()).await.context("the thread that waits for it has died")?
+    }
 }
 
 impl Store {
@@ -61,17 +65,26 @@ impl Store {
     /// A large one may still be on its way to the disk: it can be opened here and now, and
     /// [`Store::settle_report`] waits for it.
     pub fn put_report(&self, source: &mut dyn Read) -> Result<ReportMark> {
+        self.put(report_name, source, |fresh| self.settle_in_time(fresh)).context("keeping a report")
+    }
+
+    /// Puts bytes under the name that their hash gives them; in a folder, `settle` sees to the disk.
+    fn put(
+        &self,
+        name_of: fn(&str) -> Result<String>,
+        source: &mut dyn Read,
+        settle: impl FnOnce(Fresh) -> Result<ReportMark>,
+    ) -> Result<ReportMark> {
         self.require_write()?;
-        let put = match self.place.folder() {
-            Some(folder) => Fresh::copy(folder, report_name, source).and_then(|fresh| self.settle_in_time(fresh)),
-            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), report_name, source),
-        };
-        put.context("keeping a report")
+        match self.place.folder() {
+            Some(folder) => settle(Fresh::copy(folder, name_of, source)?),
+            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), name_of, source),
+        }
     }
 
     fn settle_in_time(&self, fresh: Fresh) -> Result<ReportMark> {
         let mark = fresh.mark.clone();
-        if mark.size < LARGE {
+        if mark.size < LARGE || fresh.is_kept() {
             return fresh.settle_now();
         }
         let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,16 +96,22 @@ impl Store {
     }
 
     /// Waits until a report that was put is safe on the disk and has its name: nothing that follows from it may be
-    /// stored before. Blocks: for threads that may.
-    pub fn settle_report(&self, id: &str) -> Result<()> {
+    /// stored before.
+    pub async fn settle_report(&self, id: &str) -> Result<()> {
         let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        settling.map_or(Ok(()), |settling| settling.wait().with_context(|| format!("keeping the report {id}")))
+        match settling {
+            Some(settling) => settling.settle().await.with_context(|| format!("keeping the report {id}")),
+            None => Ok(()),
+        }
     }
 
     /// Waits for all reports that are on their way to the disk, so that a start finds what this process did not finish.
-    pub fn settle_reports(&self) -> Result<()> {
+    pub async fn settle_reports(&self) -> Result<()> {
         let settling = std::mem::take(&mut *self.settling.lock().unwrap_or_else(PoisonError::into_inner));
-        settling.into_values().try_for_each(Settling::wait)
+        for (id, settling) in settling {
+            settling.settle().await.with_context(|| format!("keeping the report {id}"))?;
+        }
+        Ok(())
     }
 
     /// Does what must not be done before a report has settled; hands it back where there is nothing to wait for.
@@ -130,22 +149,12 @@ impl Store {
 
     /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
     pub fn put_table(&self, source: &mut dyn Read) -> Result<ReportMark> {
-        self.require_write()?;
-        let put = match self.place.folder() {
-            Some(folder) => Fresh::copy(folder, table_name, source).and_then(|fresh| fresh.settle_now()),
-            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), table_name, source),
-        };
-        put.context("keeping an enrichment table")
+        self.put(table_name, source, Fresh::settle_now).context("keeping an enrichment table")
     }
 
     /// A kept table. Blocks: for threads that may.
     pub fn open_table(&self, id: &str) -> Result<Box<dyn Read + Send>> {
         open(&self.place, &table_name(id)?).with_context(|| format!("opening the enrichment table {id}"))
-    }
-
-    /// The file that holds a kept table, in a folder.
-    pub fn table_path(&self, id: &str) -> Option<PathBuf> {
-        self.place.file(&table_name(id).ok()?).filter(|path| path.is_file())
     }
 
     /// Compresses reports that were put before then; says how many.
@@ -170,6 +179,7 @@ impl Store {
 
     /// Takes a report away for good, in whatever form.
     pub async fn delete_report(&self, id: &str) -> Result<()> {
+        self.settle_report(id).await?;
         let name = report_name(id)?;
         self.place.delete(&name).await?;
         self.place.delete(&format!("{name}{COMPRESSED}")).await
@@ -216,6 +226,10 @@ impl Fresh {
         Ok(Fresh { file, mark, path })
     }
 
+    fn is_kept(&self) -> bool {
+        self.path.exists() || compressed(&self.path).exists()
+    }
+
     fn settle_now(self) -> Result<ReportMark> {
         let mark = self.mark.clone();
         self.settle().map(|()| mark)
@@ -223,7 +237,7 @@ impl Fresh {
 
     /// Sees it onto the disk, and then gives it its name.
     fn settle(self) -> Result<()> {
-        if self.path.exists() || compressed(&self.path).exists() {
+        if self.is_kept() {
             return Ok(());
         }
         self.file.as_file().sync_all()?;
@@ -253,10 +267,7 @@ fn put_in_bucket(
     name_of: fn(&str) -> Result<String>,
     source: &mut dyn Read,
 ) -> Result<ReportMark> {
-    let mut file = match temporary {
-        Some(folder) => tempfile::tempfile_in(folder)?,
-        None => tempfile::tempfile()?,
-    };
+    let mut file = nameless(temporary)?;
     let mark = copy(source, &mut file)?;
     file.rewind()?;
     let mut sink = place.create(&name_of(&mark.id)?)?;

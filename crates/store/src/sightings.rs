@@ -344,7 +344,7 @@ fn rows_of(sorts: &[Sort], within: &str) -> String {
     });
     format!(
         "select feed, kind, cast({asset} as varchar) as asset, cast({port} as int) as port, cast({identifier} as varchar) as identifier, \
-           cast(time_source as date) as day, time_source, in_scope \
+           time_source, in_scope \
          from events where {within}"
     )
 }

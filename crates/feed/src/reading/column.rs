@@ -120,29 +120,24 @@ impl Column {
     }
 
     pub(super) fn is_valid(&self, row: usize) -> bool {
-        // Validity is asked of the builder's bits: an absent bitmap means that all are valid.
-        let bits = match &self.values {
-            Values::Text(texts) => return texts.is_valid(row),
-            Values::Constant(..) => return true,
+        self.validity().is_none_or(|bits| bits[row / 8] >> (row % 8) & 1 == 1)
+    }
+
+    /// Whether every row has a value.
+    pub(super) fn all_valid(&self) -> bool {
+        self.validity().is_none()
+    }
+
+    /// A bit for each row, whether it has a value; none where all have.
+    fn validity(&self) -> Option<&[u8]> {
+        match &self.values {
+            Values::Text(texts) => texts.validity(),
+            Values::Constant(..) => None,
             Values::Long(builder) => builder.validity_slice(),
             Values::Int(builder) => builder.validity_slice(),
             Values::Float(builder) => builder.validity_slice(),
             Values::Boolean(builder) => builder.validity_slice(),
             Values::Time(builder) => builder.validity_slice(),
-        };
-        bits.is_none_or(|bits| bits[row / 8] >> (row % 8) & 1 == 1)
-    }
-
-    /// Whether every row has a value.
-    pub(super) fn all_valid(&self) -> bool {
-        match &self.values {
-            Values::Text(texts) => texts.all_valid(),
-            Values::Constant(..) => true,
-            Values::Long(builder) => builder.validity_slice().is_none(),
-            Values::Int(builder) => builder.validity_slice().is_none(),
-            Values::Float(builder) => builder.validity_slice().is_none(),
-            Values::Boolean(builder) => builder.validity_slice().is_none(),
-            Values::Time(builder) => builder.validity_slice().is_none(),
         }
     }
 

@@ -34,8 +34,8 @@ impl Filter {
     }
 
     /// Has the processor fetch what [`Filter::add`] will look at: many words at a time, while adding waits for each.
-    pub(crate) fn fetch(&self, ids: impl Iterator<Item = Id>) {
-        let found = ids.map(|id| self.words[self.bits_of(&id).0].load(Ordering::Relaxed)).fold(0, |all, word| all ^ word);
+    pub(crate) fn fetch(&self, ids: &[Id]) {
+        let found = ids.iter().map(|id| self.words[self.bits_of(id).0].load(Ordering::Relaxed)).fold(0, |all, word| all ^ word);
         std::hint::black_box(found);
     }
 

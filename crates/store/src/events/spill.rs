@@ -15,6 +15,7 @@ use arrow::ipc::writer::StreamWriter;
 use event::id::Id;
 
 use crate::file::{fit, memory_of};
+use crate::place::nameless;
 
 /// Kept in memory before a file is begun, in bytes.
 const IN_MEMORY: usize = 4 << 20;
@@ -57,14 +58,16 @@ impl IdSpill {
 
     /// The ids from one place to another, in the order in which they came.
     pub(crate) fn range(&self, places: Range<usize>) -> Result<Vec<Id>> {
-        let [start, end] = [places.start, places.end].map(|place| (place * size_of::<Id>()) as u64);
-        let mut bytes = vec![0; end.min(self.on_disk).saturating_sub(start) as usize];
+        let start = (places.start * size_of::<Id>()) as u64;
+        let mut ids = vec![Id::default(); places.len()];
+        let bytes = ids.as_flattened_mut();
+        let (on_disk, in_memory) = bytes.split_at_mut(bytes.len().min(self.on_disk.saturating_sub(start) as usize));
         if let Some(file) = &self.file {
-            file.read_exact_at(&mut bytes, start).context("reading ids that were put aside")?;
+            file.read_exact_at(on_disk, start).context("reading ids that were put aside")?;
         }
-        let in_memory = |place: u64| place.saturating_sub(self.on_disk) as usize;
-        bytes.extend_from_slice(&self.memory[in_memory(start)..in_memory(end)]);
-        Ok(bytes.as_chunks().0.to_vec())
+        let from = start.saturating_sub(self.on_disk) as usize;
+        in_memory.copy_from_slice(&self.memory[from..from + in_memory.len()]);
+        Ok(ids)
     }
 
     /// All ids, a portion at a time.
@@ -132,12 +135,4 @@ impl RowSpill {
         let from_disk = from_disk.into_iter().flatten().map(|batch| batch.context("reading rows that were put aside"));
         Ok(from_disk.chain(self.memory.into_iter().map(Ok)))
     }
-}
-
-fn nameless(folder: Option<&PathBuf>) -> Result<File> {
-    let made = match folder {
-        Some(folder) => tempfile::tempfile_in(folder),
-        None => tempfile::tempfile(),
-    };
-    made.context("making a temporary file; its folder is TMPDIR, or /tmp")
 }

@@ -16,7 +16,7 @@ use event::time;
 
 use super::EVENTS;
 use super::append::{Complete, Counts, Shared, lock};
-use super::ids::{id_at, ids_of, times_of};
+use super::ids::{all_ids, times_of};
 use crate::days::Days;
 use crate::file::{FileWriter, fit, memory_of};
 
@@ -133,25 +133,24 @@ impl AppendWriter {
     /// What becomes of each row; None if all are new, as nearly always.
     fn fates(&mut self, batch: &RecordBatch) -> Result<Option<Vec<Fate>>> {
         let shared = self.shared.clone();
-        let ids = ids_of(batch)?;
+        let ids = all_ids(batch)?;
         let times = times_of(batch)?;
         let reports = batch.column_by_name("report_id").and_then(|reports| reports.as_string_opt::<i32>());
         let held = shared.held.read().unwrap_or_else(PoisonError::into_inner);
         let mut fates: Option<Vec<Fate>> = None;
         let first_new = self.written.len();
-        shared.filter.fetch((0..times.len()).filter_map(|row| id_at(ids, row).ok()));
-        for (row, time) in times.iter().enumerate() {
-            let id = id_at(ids, row)?;
+        shared.filter.fetch(&ids);
+        for (row, (id, time)) in ids.iter().zip(times).enumerate() {
             let fate = if shared.only_days.as_ref().is_some_and(|only| !only.contains(&time::day(*time))) {
                 self.counts.other_days += 1;
                 Fate::Dropped
-            } else if !shared.erased.is_empty() && shared.erased.holds(&id, reports, row) {
+            } else if !shared.erased.is_empty() && shared.erased.holds(id, reports, row) {
                 self.counts.erased += 1;
                 Fate::Dropped
-            } else if shared.filter.add(&id) {
-                self.written.push(id);
+            } else if shared.filter.add(id) {
+                self.written.push(*id);
                 Fate::New
-            } else if held.holds(&id) == Some(true) {
+            } else if held.holds(id) == Some(true) {
                 self.counts.repeats += 1;
                 Fate::Dropped
             } else {
@@ -164,7 +163,7 @@ impl AppendWriter {
         let mut recent = lock(&shared.recent);
         recent.add(&self.written[first_new..]);
         for (row, fate) in fates.iter_mut().flatten().enumerate().filter(|(_, fate)| **fate == Fate::Suspect) {
-            if recent.holds(&id_at(ids, row)?) {
+            if recent.holds(&ids[row]) {
                 self.counts.repeats += 1;
                 *fate = Fate::Dropped;
             }

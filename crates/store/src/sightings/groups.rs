@@ -13,9 +13,9 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute;
-use arrow::datatypes::{DataType, Date32Type, Int32Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, TimeUnit, TimestampMicrosecondType};
 use event::id::{self, Id};
-use event::time::Micros;
+use event::time::{self, Micros};
 
 use super::SIGHTINGS;
 use crate::days::FeedDays;
@@ -27,7 +27,7 @@ pub(super) const GROUP: usize = 160;
 const BATCH: usize = 1 << 14;
 
 /// The columns of the rows, in this order.
-pub(super) const COLUMNS: [&str; 8] = ["feed", "kind", "asset", "port", "identifier", "day", "time_source", "in_scope"];
+const COLUMNS: [&str; 7] = ["feed", "kind", "asset", "port", "identifier", "time_source", "in_scope"];
 
 #[derive(Default)]
 pub(super) struct Groups {
@@ -128,16 +128,16 @@ impl Groups {
     /// Adds rows of [`COLUMNS`], those of the days that are wanted.
     pub(super) fn add(&mut self, batch: &RecordBatch, wanted: &FeedDays) -> Result<()> {
         let text = |place: usize| batch.column(place).as_string_view_opt().ok_or_else(|| anyhow!("{} is no text", COLUMNS[place]));
-        let micros = compute::cast(batch.column(6), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+        let micros = compute::cast(batch.column(5), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
         let (assets, ports) = (text(2)?, batch.column(3).as_primitive::<Int32Type>());
-        let (days, times) = (batch.column(5).as_primitive::<Date32Type>(), micros.as_primitive::<TimestampMicrosecondType>());
-        let scopes = batch.column(7).as_boolean();
+        let (times, scopes) = (micros.as_primitive::<TimestampMicrosecondType>(), batch.column(6).as_boolean());
         let word = |place: usize| text(place).map(|texts| WordColumn { texts, last: None });
         let (mut feeds, mut kinds, mut identifiers) = (word(0)?, word(1)?, word(4)?);
         let mut message = Vec::new();
         for row in 0..batch.num_rows() {
             let (feed_name, feed) = feeds.number(row, &mut self.words);
-            let day = days.value(row);
+            let time = times.value(row);
+            let day = time::day(time);
             if assets.is_null(row) || !wanted.0.get(feed_name).is_some_and(|days| days.contains(&day)) {
                 continue;
             }
@@ -150,7 +150,7 @@ impl Groups {
             push_part(&mut message, &port.map(|port| port.to_string()).unwrap_or_default());
             push_part(&mut message, identifier_name);
             let key = Key { thing: id::of(&message), day, feed };
-            let (time, in_scope) = (times.value(row), scopes.is_valid(row) && scopes.value(row));
+            let in_scope = scopes.is_valid(row) && scopes.value(row);
             match self.places.entry(key) {
                 Entry::Occupied(place) => self.groups[*place.get() as usize].see(time, in_scope),
                 Entry::Vacant(place) => {
@@ -177,7 +177,7 @@ impl Groups {
             ))
         });
         for day in groups.chunk_by(|one, other| one.key.day == other.key.day) {
-            let month = event::time::month_name(day[0].key.day);
+            let month = time::month_name(day[0].key.day);
             for part in day.chunks(BATCH) {
                 each(&month, self.batch(part)?)?;
             }

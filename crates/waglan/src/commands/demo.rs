@@ -104,5 +104,6 @@ async fn install_tables(place: &Place, location: &str, quarter: &Quarter) -> Res
 }
 
 fn install(desk: &Desk, kind: TableKind, name: &str, day: i32, mut bytes: &[u8]) -> Result<()> {
-    tokio::task::block_in_place(|| desk.install_table(&operator(), kind, name, day, &mut bytes, clock::now())).map(drop)
+    desk.install_table(&operator(), kind, name, day, &mut bytes, clock::now())?;
+    Ok(())
 }

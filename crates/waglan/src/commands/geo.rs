@@ -32,8 +32,7 @@ impl Geo {
             const MOST: u64 = 4 << 30;
             let mut input = open(&source, MOST).await?;
             let desk = place.desk(Access::Write).await?;
-            let install = || desk.install_table(&operator(), TableKind::Addresses, &name, time::day(now), &mut input, now);
-            let installed = tokio::task::block_in_place(install)?;
+            let installed = desk.install_table(&operator(), TableKind::Addresses, &name, time::day(now), &mut input, now)?;
             output::say(&format!("{} holds from {} on: {}", installed.name, time::day_name(installed.day), installed.path.display()));
         }
         for missing in place.desk(Access::Write).await?.missing_tables(time::day(now)) {
