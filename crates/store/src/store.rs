@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use event::time::{self, Micros};
+use futures::future::try_join_all;
 
 use crate::arrivals::Owner;
 use crate::days::Days;
@@ -78,13 +79,13 @@ impl Store {
     pub async fn open(location: &str, settings: Settings) -> Result<Store> {
         let place = Place::open(location, &settings.options)?;
         let writable = settings.access == Access::Write;
-        check_format(&place, writable).await.with_context(|| format!("opening the store at {location}"))?;
+        let new = check_format(&place, writable).await.with_context(|| format!("opening the store at {location}"))?;
         if writable && place.folder().is_none() {
             place.require_put_if_absent().await?;
         }
         let table = |definition| Arc::new(Table::new(definition, &place, writable));
         let memory = Arc::new(Memory::new(settings.memory_limit / 10 * 4));
-        Ok(Store {
+        let store = Store {
             owner: Owner::new(&place, writable)?,
             events: table(&EVENTS),
             deliveries: table(&DELIVERIES),
@@ -97,7 +98,17 @@ impl Store {
             memory,
             place,
             settings,
-        })
+        };
+        if new {
+            store.make_tables().await?;
+        }
+        Ok(store)
+    }
+
+    /// Makes all tables at once, so that other engines find them, and the first report need not wait for each:
+    /// making a table waits for the disk, which a large report keeps busy.
+    async fn make_tables(&self) -> Result<()> {
+        try_join_all(self.tables().map(|table| table.latest())).await.map(|_| ())
     }
 
     /// All tables, as SQL sees them.
@@ -155,13 +166,14 @@ impl Store {
     }
 }
 
-async fn check_format(place: &Place, writable: bool) -> Result<()> {
+/// Refuses what is no store of ours; true if the store is new.
+async fn check_format(place: &Place, writable: bool) -> Result<bool> {
     match place.read("format").await? {
         Some(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             let version = text.trim().strip_prefix("waglan store ").and_then(|version| version.parse::<u32>().ok());
             match version {
-                Some(FORMAT) => Ok(()),
+                Some(FORMAT) => Ok(false),
                 Some(newer) if newer > FORMAT => {
                     bail!(
                         "its format is {newer}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one"
@@ -172,7 +184,7 @@ async fn check_format(place: &Place, writable: bool) -> Result<()> {
         }
         None if writable => {
             // Who was first is the same: both write the same bytes.
-            place.put_if_absent("format", Bytes::from(format!("waglan store {FORMAT}\n"))).await.map(|_| ())
+            place.put_if_absent("format", Bytes::from(format!("waglan store {FORMAT}\n"))).await
         }
         None => bail!("there is no store"),
     }

@@ -268,7 +268,7 @@ impl Table {
 
     /// Makes `change` the version that follows `base`, or does nothing and gives None if another already does.
     pub(crate) async fn commit(&self, base: &Arc<Version>, change: Change) -> Result<Option<Arc<Version>>> {
-        let number = base.number.map(|number| number + 1).ok_or_else(|| anyhow!("the store is open for reading only"))?;
+        let number = base.number.filter(|_| self.writable).ok_or_else(|| anyhow!("the store is open for reading only"))? + 1;
         let actions = self.actions(base, &change);
         self.place.sync(change.add.iter().map(|file| file.path.clone()).collect()).await?;
         if !self.put_entry(number, &actions).await? {
