@@ -150,13 +150,12 @@ impl Intake<'_> {
     /// Keeps a delivery's reports, each with an arrival unless it is known. A zip is as many as it has files.
     async fn accept(&self, delivery: Delivery, known: &HashMap<String, store::Delivery>) -> Result<Vec<store::Arrival>> {
         let feed = self.feed(&delivery.feed, delivery.at)?;
-        let mut kept = Vec::new();
-        tokio::task::block_in_place(|| match delivery.input {
+        let kept = tokio::task::block_in_place(|| match delivery.input {
             Input::File(path) => {
                 let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-                self.keep(feed, &mut BufReader::new(file), &mut kept)
+                self.keep(feed, file, |file| self.store.put_report_file(file))
             }
-            Input::Bytes(bytes) => self.keep(feed, &mut Cursor::new(bytes), &mut kept),
+            Input::Bytes(bytes) => self.keep(feed, Cursor::new(bytes), |mut bytes| self.store.put_report(&mut bytes)),
         })?;
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
@@ -185,14 +184,19 @@ impl Intake<'_> {
         Ok(arrivals)
     }
 
-    fn keep(&self, feed: &Feed, input: &mut dyn Source, kept: &mut Vec<(Option<String>, store::ReportMark)>) -> Result<()> {
-        let zip = is_zip(input)?;
-        let secret = redact::is_possible(feed) && has_secret(feed, input)?;
-        if !secret && !zip {
-            kept.push((None, self.store.put_report(input)?));
-            return Ok(());
+    /// Keeps a delivery's reports: it is `whole` one as it came, or it has several, or a secret that is not kept.
+    fn keep<S: Source>(
+        &self,
+        feed: &Feed,
+        mut input: S,
+        whole: impl FnOnce(S) -> Result<store::ReportMark>,
+    ) -> Result<Vec<(Option<String>, store::ReportMark)>> {
+        let secret = redact::is_possible(feed) && has_secret(feed, &mut BufReader::new(&mut input))?;
+        if !secret && !is_zip(&mut input)? {
+            return Ok(vec![(None, whole(input)?)]);
         }
-        open(input, |Opened { name, input }| {
+        let mut kept = Vec::new();
+        open(&mut BufReader::new(input), |Opened { name, input }| {
             let mark = match secret {
                 true => self.keep_redacted(feed, input),
                 false => self.store.put_report(input),
@@ -200,7 +204,8 @@ impl Intake<'_> {
             kept.push((name, mark.map_err(io::Error::other)?));
             Ok(())
         })
-        .context("unpacking the delivery")
+        .context("unpacking the delivery")?;
+        Ok(kept)
     }
 
     fn keep_redacted(&self, feed: &Feed, input: &mut dyn Read) -> Result<store::ReportMark> {

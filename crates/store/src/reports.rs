@@ -1,14 +1,16 @@
 //! Reports as they came, and enrichment tables as they were: bytes that go by their hash.
 //!
 //! An object appears under its name only when it is whole, so that its name is true of it; putting the same
-//! bytes again changes nothing.
+//! bytes again changes nothing. A large report can be read as soon as its name is known, while its bytes are on
+//! their way to the disk: the disk is often slower than the understanding of rows.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -31,7 +33,7 @@ pub struct ReportMark {
 /// Read and written at a time.
 const PIECE: usize = 1 << 18;
 
-/// Pieces that wait to be written.
+/// Pieces that wait for the other thread.
 const WAITING: usize = 4;
 
 /// Old reports are read seldom and kept long: this level makes a CSV file some fifteen times smaller.
@@ -42,10 +44,10 @@ const COMPRESSED: &str = ".zst";
 /// A smaller report is safe on the disk before it could be read, in bytes.
 const LARGE: u64 = 4 << 20;
 
-/// A report that is whole, and on its way to the disk and its name.
+/// A report on its way to the disk and its name.
 #[derive(Debug)]
 pub(crate) struct Settling {
-    whole: Arc<File>,
+    bytes: Arc<Growing>,
     settled: JoinHandle<Result<()>>,
 }
 
@@ -68,6 +70,37 @@ impl Store {
         self.put(report_name, source, |fresh| self.settle_in_time(fresh)).context("keeping a report")
     }
 
+    /// Keeps a report that lies in a file. A large one is read twice, first for its name: what is known already is
+    /// not written again, and what is new can be read while it is copied. Blocks: for threads that may.
+    pub fn put_report_file(&self, mut source: File) -> Result<ReportMark> {
+        let Some(folder) = self.place.folder().filter(|_| source.metadata().is_ok_and(|file| file.len() >= LARGE)) else {
+            return self.put_report(&mut source);
+        };
+        self.require_write()?;
+        self.keep_file(folder, source).context("keeping a report")
+    }
+
+    fn keep_file(&self, folder: &Path, mut source: File) -> Result<ReportMark> {
+        let mark = mark_of(&mut source)?;
+        source.rewind()?;
+        let fresh = Fresh::new(folder, report_name, mark.clone())?;
+        if fresh.is_kept() {
+            return Ok(mark);
+        }
+        let mut settling = self.settling();
+        if !settling.contains_key(&mark.id) {
+            let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
+            let grower = Grower(bytes.clone());
+            let settled = std::thread::spawn(move || grower.end(fresh.fill(&mut source, &grower))?.settle());
+            settling.insert(mark.id.clone(), Settling { bytes, settled });
+        }
+        Ok(mark)
+    }
+
+    fn settling(&self) -> MutexGuard<'_, HashMap<String, Settling>> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts bytes under the name that their hash gives them; in a folder, `settle` sees to the disk.
     fn put(
         &self,
@@ -87,10 +120,10 @@ impl Store {
         if mark.size < LARGE || fresh.is_kept() {
             return fresh.settle_now();
         }
-        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settling = self.settling();
         if !settling.contains_key(&mark.id) {
-            let whole = Arc::new(fresh.file.reopen()?);
-            settling.insert(mark.id.clone(), Settling { whole, settled: std::thread::spawn(move || fresh.settle()) });
+            let bytes = Arc::new(Growing::whole(fresh.file.reopen()?, mark.size));
+            settling.insert(mark.id.clone(), Settling { bytes, settled: std::thread::spawn(move || fresh.settle()) });
         }
         Ok(mark)
     }
@@ -98,7 +131,7 @@ impl Store {
     /// Waits until a report that was put is safe on the disk and has its name: nothing that follows from it may be
     /// stored before.
     pub async fn settle_report(&self, id: &str) -> Result<()> {
-        let settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let settling = self.settling().remove(id);
         match settling {
             Some(settling) => settling.settle().await.with_context(|| format!("keeping the report {id}")),
             None => Ok(()),
@@ -107,7 +140,7 @@ impl Store {
 
     /// Waits for all reports that are on their way to the disk, so that a start finds what this process did not finish.
     pub async fn settle_reports(&self) -> Result<()> {
-        let settling = std::mem::take(&mut *self.settling.lock().unwrap_or_else(PoisonError::into_inner));
+        let settling = std::mem::take(&mut *self.settling());
         for (id, settling) in settling {
             settling.settle().await.with_context(|| format!("keeping the report {id}"))?;
         }
@@ -119,18 +152,18 @@ impl Store {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settling = self.settling();
         let Some(report) = settling.remove(id) else { return Some(then) };
-        let (whole, place) = (report.whole.clone(), self.place.clone());
+        let (bytes, place) = (report.bytes.clone(), self.place.clone());
         let settled = std::thread::spawn(move || report.wait().and_then(|()| place.wait(then)));
-        settling.insert(id.to_owned(), Settling { whole, settled });
+        settling.insert(id.to_owned(), Settling { bytes, settled });
         None
     }
 
     /// A kept report's bytes as they came. Blocks: for threads that may.
     pub fn open_report(&self, id: &str) -> Result<Box<dyn Read + Send>> {
-        if let Some(Settling { whole, .. }) = self.settling.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
-            return Ok(Box::new(FromStart { file: whole.clone(), place: 0 }));
+        if let Some(Settling { bytes, .. }) = self.settling().get(id) {
+            return Ok(Box::new(FromStart { bytes: bytes.clone(), place: 0 }));
         }
         open(&self.place, &report_name(id)?).with_context(|| format!("opening the report {id}"))
     }
@@ -209,7 +242,7 @@ fn check_id(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// An object that is whole and not yet named, and where it belongs.
+/// An object that has no name yet, and where it belongs.
 struct Fresh {
     file: NamedTempFile,
     mark: ReportMark,
@@ -217,13 +250,31 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn copy(folder: &Path, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<Fresh> {
-        // Beside its final place, so that it can be renamed into it.
+    /// Beside its final place, so that it can be renamed into it.
+    fn temporary(folder: &Path) -> Result<NamedTempFile> {
         std::fs::create_dir_all(folder)?;
-        let mut file = temporary_in(folder)?;
-        let mark = copy(source, file.as_file_mut())?;
+        Ok(temporary_in(folder)?)
+    }
+
+    fn new(folder: &Path, name_of: fn(&str) -> Result<String>, mark: ReportMark) -> Result<Fresh> {
+        let path = folder.join(name_of(&mark.id)?);
+        Ok(Fresh { file: Fresh::temporary(folder)?, mark, path })
+    }
+
+    fn copy(folder: &Path, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<Fresh> {
+        let mut file = Fresh::temporary(folder)?;
+        let mark = copy(source, file.as_file_mut(), |_| ())?;
         let path = folder.join(name_of(&mark.id)?);
         Ok(Fresh { file, mark, path })
+    }
+
+    /// Copies what its mark was taken of.
+    fn fill(mut self, source: &mut dyn Read, grower: &Grower) -> Result<Fresh> {
+        let copied = copy(source, self.file.as_file_mut(), |size| grower.grow(size))?;
+        if copied != self.mark {
+            bail!("it changed while it was taken in, and nothing of it was stored: hand it in again when it is whole");
+        }
+        Ok(self)
     }
 
     fn is_kept(&self) -> bool {
@@ -247,15 +298,79 @@ impl Fresh {
     }
 }
 
-/// A file read from its start, whoever else reads it.
+/// A file that is being written, and how far.
+#[derive(Debug)]
+struct Growing {
+    file: File,
+    growth: Mutex<Growth>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Growth {
+    size: u64,
+    /// Whether no more will come, or why.
+    end: Option<Result<(), String>>,
+}
+
+impl Growing {
+    fn empty(file: File) -> Growing {
+        Growing { file, growth: Mutex::new(Growth { size: 0, end: None }), changed: Condvar::new() }
+    }
+
+    fn whole(file: File, size: u64) -> Growing {
+        Growing { file, growth: Mutex::new(Growth { size, end: Some(Ok(())) }), changed: Condvar::new() }
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far it has come, once that is beyond a place or no more will come.
+    fn size_beyond(&self, place: u64) -> io::Result<u64> {
+        let waiting = self.changed.wait_while(self.growth(), |growth| growth.size <= place && growth.end.is_none());
+        let growth = waiting.unwrap_or_else(PoisonError::into_inner);
+        match &growth.end {
+            Some(Err(error)) => Err(io::Error::other(format!("its copy failed: {error}"))),
+            _ => Ok(growth.size),
+        }
+    }
+}
+
+/// Who writes a growing file. Nobody waits for more once it is gone.
+struct Grower(Arc<Growing>);
+
+impl Grower {
+    fn grow(&self, size: u64) {
+        self.0.growth().size = size;
+        self.0.changed.notify_all();
+    }
+
+    fn end<T>(&self, done: Result<T>) -> Result<T> {
+        self.0.growth().end = Some(done.as_ref().map(|_| ()).map_err(|error| format!("{error:#}")));
+        self.0.changed.notify_all();
+        done
+    }
+}
+
+impl Drop for Grower {
+    fn drop(&mut self) {
+        self.0.growth().end.get_or_insert_with(|| Err("the thread that writes it has died".to_owned()));
+        self.0.changed.notify_all();
+    }
+}
+
+/// A growing file read from its start, whoever else reads it.
 struct FromStart {
-    file: Arc<File>,
+    bytes: Arc<Growing>,
     place: u64,
 }
 
 impl Read for FromStart {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(out, self.place)?;
+        let there = self.bytes.size_beyond(self.place)? - self.place;
+        let most = out.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+        let length = self.bytes.file.read_at(&mut out[..most], self.place)?;
         self.place += length as u64;
         Ok(length)
     }
@@ -268,7 +383,7 @@ fn put_in_bucket(
     source: &mut dyn Read,
 ) -> Result<ReportMark> {
     let mut file = nameless(temporary)?;
-    let mark = copy(source, &mut file)?;
+    let mark = copy(source, &mut file, |_| ())?;
     file.rewind()?;
     let mut sink = place.create(&name_of(&mark.id)?)?;
     io::copy(&mut file, &mut sink)?;
@@ -282,16 +397,50 @@ fn compressed(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Copies and hashes, with a thread of its own for what is written: a report of a gigabyte waits for nothing else.
-fn copy(source: &mut dyn Read, to: &mut File) -> Result<ReportMark> {
+/// Copies and hashes; `written` hears how far it has come.
+fn copy(source: &mut dyn Read, to: &mut File, written: impl Fn(u64) + Sync) -> Result<ReportMark> {
     let mut hasher = blake3::Hasher::new();
+    let mut done = 0;
+    let write = |piece: &[u8]| {
+        to.write_all(piece).context("writing it")?;
+        done += piece.len() as u64;
+        written(done);
+        Ok(())
+    };
+    let hash = |piece: &[u8]| {
+        hasher.update(piece);
+    };
+    let size = stream(source, hash, write)?;
+    Ok(mark(&hasher, size))
+}
+
+/// What bytes are known by.
+fn mark_of(source: &mut dyn Read) -> Result<ReportMark> {
+    let mut hasher = blake3::Hasher::new();
+    let hash = |piece: &[u8]| {
+        hasher.update(piece);
+        Ok(())
+    };
+    let size = stream(source, |_| (), hash)?;
+    Ok(mark(&hasher, size))
+}
+
+fn mark(hasher: &blake3::Hasher, size: u64) -> ReportMark {
+    let hash = hasher.finalize();
+    let first: &[u8; 16] = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    ReportMark { id: hex(first), size }
+}
+
+/// Reads all bytes in pieces: each is used `here`, on the thread that reads, and `beside`, on a thread of its own.
+/// Says how many bytes there were.
+fn stream(source: &mut dyn Read, mut here: impl FnMut(&[u8]), mut beside: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<u64> {
     let mut size = 0;
     std::thread::scope(|scope| {
         let (filled, pieces) = sync_channel::<Vec<u8>>(WAITING);
         let (done, spare) = sync_channel(WAITING + 2);
-        let writer = scope.spawn(move || -> io::Result<()> {
+        let other = scope.spawn(move || -> Result<()> {
             for piece in pieces {
-                to.write_all(&piece)?;
+                beside(&piece)?;
                 done.try_send(piece).ok();
             }
             Ok(())
@@ -300,19 +449,17 @@ fn copy(source: &mut dyn Read, to: &mut File) -> Result<ReportMark> {
             let mut piece: Vec<u8> = spare.try_recv().unwrap_or_default();
             piece.clear();
             (&mut *source).take(PIECE as u64).read_to_end(&mut piece).context("reading it")?;
-            hasher.update(&piece);
+            here(&piece);
             size += piece.len() as u64;
-            // If nobody takes it, the writer failed and says why.
+            // If nobody takes it, the other thread failed and says why.
             if piece.is_empty() || filled.send(piece).is_err() {
                 break;
             }
         }
         drop(filled);
-        writer.join().map_err(|_| anyhow!("the thread that writes it has died"))?.context("writing it")
+        other.join().map_err(|_| anyhow!("the thread beside it has died"))?
     })?;
-    let hash = hasher.finalize();
-    let first: &[u8; 16] = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
-    Ok(ReportMark { id: hex(first), size })
+    Ok(size)
 }
 
 #[expect(clippy::disallowed_methods, reason = "what it unpacks was packed here, of a report that was capped on arrival")]
@@ -364,4 +511,59 @@ fn compress(place: &Place, report: &Listed) -> Result<()> {
     }
     // The compressed form is on the disk by now: in a bucket once it is finished, in a folder by its own sync.
     place.wait(place.delete(&report.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn growing(folder: &Path) -> (NamedTempFile, Arc<Growing>) {
+        let file = temporary_in(folder).expect("a file");
+        let bytes = Arc::new(Growing::empty(file.reopen().expect("the file")));
+        (file, bytes)
+    }
+
+    fn read(bytes: &Arc<Growing>) -> io::Result<Vec<u8>> {
+        let mut read = Vec::new();
+        FromStart { bytes: bytes.clone(), place: 0 }.read_to_end(&mut read).map(|_| read)
+    }
+
+    #[test]
+    fn what_is_still_copied_reads_as_what_was_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source: Vec<u8> = (0..LARGE).map(|number| (number % 251) as u8).collect();
+        let (file, bytes) = growing(folder.path());
+        let mark = mark_of(&mut source.as_slice()).expect("readable");
+        let fresh = Fresh { file, mark: mark.clone(), path: folder.path().join("whole") };
+        let grower = Grower(bytes.clone());
+        let reading = std::thread::spawn(move || read(&bytes));
+        let filled = grower.end(fresh.fill(&mut source.as_slice(), &grower)).expect("it is what was marked");
+        assert_eq!(reading.join().expect("it reads").expect("readable"), source);
+        assert_eq!(filled.settle_now().expect("it settles"), mark);
+        assert_eq!(std::fs::read(folder.path().join("whole")).expect("kept"), source);
+    }
+
+    #[test]
+    fn what_changes_while_it_is_copied_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, bytes) = growing(folder.path());
+        let mark = mark_of(&mut b"one row".as_slice()).expect("readable");
+        let fresh = Fresh { file, mark, path: folder.path().join("whole") };
+        let grower = Grower(bytes.clone());
+        let error = grower.end(fresh.fill(&mut b"one row and half of".as_slice(), &grower)).map(|_| ()).expect_err("it is another");
+        assert!(error.to_string().starts_with("it changed while it was taken in"), "{error}");
+        assert!(read(&bytes).expect_err("nobody may read it").to_string().contains("its copy failed: it changed"));
+        assert!(!folder.path().join("whole").exists());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_copy_whose_thread_has_died() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_file, bytes) = growing(folder.path());
+        let grower = Grower(bytes.clone());
+        let reading = std::thread::spawn(move || read(&bytes));
+        drop(grower);
+        let error = reading.join().expect("it ends").expect_err("there is no end");
+        assert_eq!(error.to_string(), "its copy failed: the thread that writes it has died");
+    }
 }
