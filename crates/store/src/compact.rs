@@ -23,7 +23,7 @@ use crate::table::{Change, LiveFile, Table, Version};
 /// When and how far files are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct Compaction {
-    /// Small files of one month that are let be.
+    /// So many small files of one month are let be.
     pub small_files: usize,
     /// Files of a table beyond which the months with most small files are merged, whatever their number.
     pub all_files: usize,
@@ -149,12 +149,10 @@ fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>
     let mut left = version.files.len();
     let mut chosen = Vec::new();
     for files in months {
-        if files.len() <= compaction.small_files && left <= compaction.all_files {
-            continue;
-        }
-        // Beyond the limit of files it is better to write rows once more than to keep them apart.
-        let merged = if left > compaction.all_files { files } else { smallest(files) };
-        if merged.len() > 1 {
+        // Beyond the limit of files it is better to write rows once more than to keep them apart. Below it, a merge of
+        // few files is put off: it would be done again with the next commit.
+        let (merged, few) = if left > compaction.all_files { (files, 1) } else { (smallest(files), compaction.small_files) };
+        if merged.len() > few {
             left -= merged.len() - 1;
             chosen.push(merged);
         }

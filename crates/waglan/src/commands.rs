@@ -20,7 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use desk::{Access, Actor, Configuration, Desk, Opening, Role};
 use event::time::{self, Micros};
 
-use crate::{Place, bundled};
+use crate::{Place, bundled, memory};
 
 /// Whoever runs the program on this machine.
 pub(crate) fn operator() -> Actor {
@@ -72,10 +72,12 @@ impl Place {
         if access == Access::Read && !exists {
             bail!("there is no data in {location} yet; `waglan ingest` puts some there, and `waglan demo` shows how it looks");
         }
+        let configuration = self.configuration()?;
+        memory::stay_within(configuration.memory << 20);
         Desk::open(Opening {
             location,
             access,
-            configuration: self.configuration()?,
+            configuration,
             feeds: bundled::feeds(),
             malware_aliases: bundled::malware_aliases(),
             writer: concat!("waglan ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -75,6 +75,7 @@ pub(crate) enum Ended {
 }
 
 fn main() -> ExitCode {
+    memory::keep_what_is_freed();
     let cli = Cli::parse();
     output::start_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -10,7 +10,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::parse::Which;
 use super::{operator, time_argument};
-use crate::memory::GivenBack;
 use crate::{Ended, Place, clock, output};
 
 #[derive(Debug, Args)]
@@ -37,11 +36,9 @@ impl Ingest {
         }
         let progress = bar(deliveries.len() as u64);
         let mut ended = Ended::Done;
-        let mut given_back = GivenBack::default();
         let mut each = |summary: Summary| {
             progress.inc(1);
             progress.suspend(|| tell(&summary));
-            given_back.after(summary.delivery.rows);
             if summary.delivery.rejects > 0 {
                 ended = Ended::WithRejects;
             }
