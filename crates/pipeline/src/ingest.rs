@@ -84,12 +84,15 @@ impl Intake<'_> {
         each: &mut (dyn FnMut(Summary) + Send),
     ) -> Result<()> {
         let done = self.ingest_all(deliveries, now, each).await;
-        if done.is_err()
-            && let Err(error) = self.store.settle_reports().await
-        {
-            warn!(%error, "a report that was being kept is not kept");
+        match (done, self.store.settle_reports().await) {
+            (Ok(()), settled) => settled,
+            (Err(error), settled) => {
+                if let Err(also) = settled {
+                    warn!(error = format!("{also:#}"), "a report that was being kept is not kept");
+                }
+                Err(error)
+            }
         }
-        done
     }
 
     async fn ingest_all(
@@ -150,18 +153,23 @@ impl Intake<'_> {
     /// Keeps a delivery's reports, each with an arrival unless it is known. A zip is as many as it has files.
     async fn accept(&self, delivery: Delivery, known: &HashMap<String, store::Delivery>) -> Result<Vec<store::Arrival>> {
         let feed = self.feed(&delivery.feed, delivery.at)?;
+        let is_known = |mark: &store::ReportMark| known.contains_key(&store::delivery_id(&feed.id, delivery.at, &mark.id));
         let kept = tokio::task::block_in_place(|| match delivery.input {
             Input::File(path) => {
                 let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-                self.keep(feed, file, |file| self.store.put_report_file(file))
+                self.keep(feed, file, |mut file| {
+                    let mark = store::mark_of(&mut file)?;
+                    if !is_known(&mark) {
+                        self.store.put_report_file(file, &mark)?;
+                    }
+                    Ok(mark)
+                })
             }
             Input::Bytes(bytes) => self.keep(feed, Cursor::new(bytes), |mut bytes| self.store.put_report(&mut bytes)),
         })?;
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
-            if self.store.is_erased(&mark.id).await? {
-                self.store.delete_report(&mark.id).await?;
-                warn!(report = %mark.id, origin = %delivery.origin, "this report was erased: it is not taken in again");
+            if self.refuse_erased(&mark.id, &delivery.origin).await? {
                 continue;
             }
             let origin = name.map_or(delivery.origin.clone(), |name| format!("{}!{name}", delivery.origin));
@@ -184,7 +192,18 @@ impl Intake<'_> {
         Ok(arrivals)
     }
 
-    /// Keeps a delivery's reports: it is `whole` one as it came, or it has several, or a secret that is not kept.
+    /// Whether a report must not be kept; it is not, then.
+    async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<bool> {
+        let erased = self.store.must_not_be_kept(report_id).await?;
+        if erased {
+            self.store.delete_report(report_id).await?;
+            warn!(report = %report_id, %origin, "this report was erased, or a person in it: it is not taken in again");
+        }
+        Ok(erased)
+    }
+
+    /// Keeps a delivery's reports: `whole` keeps it as it came; of a zip each file is kept, and of what has a secret
+    /// all but that.
     fn keep<S: Source>(
         &self,
         feed: &Feed,
@@ -288,13 +307,15 @@ impl Intake<'_> {
     ) -> Result<()> {
         let mut group = std::mem::take(&mut waiting.0);
         while !group.is_empty() {
-            for one in &group {
-                self.store.settle_report(&one.arrival.report_id).await?;
-            }
             let mut events = Vec::new();
             let mut rejects = Vec::new();
             let mut rest = Vec::new();
             for one in group {
+                self.store.settle_report(&one.arrival.report_id).await?;
+                if self.refuse_erased(&one.arrival.report_id, &one.arrival.origin).await? {
+                    self.store.remove_arrival(&one.arrival.id).await?;
+                    continue;
+                }
                 events.push(one.events);
                 rejects.push(one.rejects);
                 rest.push((one.arrival, one.version, one.tally));

@@ -152,7 +152,8 @@ fn too_many(version: &Version, compaction: Compaction) -> Vec<Vec<Arc<LiveFile>>
         // Beyond the limit of files it is better to write rows once more than to keep them apart. Below it, a merge of
         // few files is put off: it would be done again with the next commit.
         let (merged, few) = if left > compaction.all_files { (files, 1) } else { (smallest(files), compaction.small_files) };
-        if merged.len() > few {
+        let much = merged.iter().map(|file| file.size).sum::<u64>() > AT_ONCE;
+        if merged.len() > few || much && merged.len() > 1 {
             left -= merged.len() - 1;
             chosen.push(merged);
         }
@@ -252,5 +253,29 @@ mod tests {
         check(&[2, 4, 8, 10, 100], 4);
         check(&[600, 600, 600, 600], 2);
         check(&[], 0);
+    }
+
+    /// Files of a month with these sizes in MB among 15 GB of large ones, and how many a writer merges as it goes.
+    #[track_caller]
+    fn check_as_it_goes(sizes: &[u64], merged: usize) {
+        let file = |(place, size): (usize, &u64)| {
+            let path = place.to_string();
+            (path.clone(), Arc::new(LiveFile { path, size: size << 20, month: None, rows: 1, feed: None, time: None }))
+        };
+        let files = sizes.iter().chain(&[1000; 15]).enumerate().map(file).collect();
+        let mut version = Version::default();
+        version.files = files;
+        let chosen = too_many(&version, Compaction::AS_IT_GOES);
+        assert_eq!(chosen.iter().map(Vec::len).sum::<usize>(), merged, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_merge_of_few_files_is_put_off() {
+        check_as_it_goes(&[1; 32], 0);
+        check_as_it_goes(&[1; 33], 33);
+        // One that was merged before is not merged again with the next small one.
+        check_as_it_goes(&[[33, 1].as_slice(), &[6; 30]].concat(), 0);
+        // So many large ones are not merged at once, but what is merged at once is.
+        check_as_it_goes(&[36; 60], 29);
     }
 }

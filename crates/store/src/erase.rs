@@ -32,9 +32,9 @@ fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
             text("id"),
             Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-            // report, person, or event: one of the events that went with it.
+            // report, person, or what went with it: event, or bytes, a report that is not kept for a person's sake.
             text("what"),
-            // The report's hash; of a person, the values' hash under a key that is thrown away.
+            // The report's hash; of a person and their events, the values' hash under a key that is thrown away.
             text("subject"),
             Field::new("event_id", DataType::Binary, true),
             text("by"),
@@ -67,6 +67,8 @@ pub struct Erasure {
 pub(crate) struct Erased {
     ids: IdSet,
     reports: HashSet<String>,
+    /// Reports that must not be kept, though their other events are.
+    bytes: HashSet<String>,
 }
 
 impl Erased {
@@ -100,9 +102,15 @@ impl Store {
         Ok(done)
     }
 
-    /// Whether a report was erased: it must not be read, should it arrive again.
+    /// Whether a report was erased, and all that it said.
     pub async fn is_erased(&self, report_id: &str) -> Result<bool> {
         Ok(self.erased().await?.reports.contains(report_id))
+    }
+
+    /// Whether a report must not be taken in, should it arrive again: it was erased, or a person in it.
+    pub async fn must_not_be_kept(&self, report_id: &str) -> Result<bool> {
+        let erased = self.erased().await?;
+        Ok(erased.reports.contains(report_id) || erased.bytes.contains(report_id))
     }
 
     /// Erases what was said of a person: every event in which one of these values stands as a word, in whatever
@@ -126,7 +134,7 @@ impl Store {
         self.record(records, erasing).await?;
         let mut done = self.take_out(&found, &words, erasing.now).await?;
         for report in taken(&found.reports) {
-            done.reports += u64::from(self.make_unreadable(&report, &words).await?);
+            done.reports += u64::from(self.make_unreadable(&report, &words, erasing).await?);
         }
         self.forget().await?;
         Ok(done)
@@ -215,8 +223,9 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a kept report anew with the words blotted out; it keeps its name. False if there is none.
-    async fn make_unreadable(&self, report_id: &str, words: &[String]) -> Result<bool> {
+    /// Writes a kept report anew with the words blotted out; it keeps its name. One that is packed is deleted. False
+    /// if there is none.
+    async fn make_unreadable(&self, report_id: &str, words: &[String], erasing: &Erasing) -> Result<bool> {
         if !self.has_report(report_id).await? {
             return Ok(false);
         }
@@ -230,7 +239,10 @@ impl Store {
         };
         match tokio::task::spawn_blocking(work).await.context("the thread that rewrites reports has died")?.with_context(context)? {
             Some(bytes) => self.replace_report(report_id, bytes.into()).await?,
-            None => self.delete_report(report_id).await?,
+            None => {
+                self.record(vec![Record { what: "bytes", subject: report_id.to_owned(), event: None }], erasing).await?;
+                self.delete_report(report_id).await?;
+            }
         }
         Ok(true)
     }
@@ -257,6 +269,9 @@ fn add_erased(batch: &RecordBatch, erased: &mut Erased) -> Result<()> {
         match what.value(row) {
             "report" => {
                 erased.reports.insert(subject.value(row).to_owned());
+            }
+            "bytes" => {
+                erased.bytes.insert(subject.value(row).to_owned());
             }
             "event" => {
                 erased.ids.insert(ids.value(row).try_into().map_err(|_| anyhow!("an erased id is not one of 16 bytes"))?);

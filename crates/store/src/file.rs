@@ -385,4 +385,28 @@ mod tests {
             }
         }
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn long_texts_that_were_one_are_encoded_in_portions() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::open(&folder.path().display().to_string(), &[]).expect("a place");
+        let all = batch::schema();
+        let schema =
+            Arc::new(Schema::new(["feed", "time_source", "extra"].map(|name| all.field_with_name(name).expect("one").clone()).to_vec()));
+        let mut writer = FileWriter::create(&EVENTS, &place, schema.clone(), Some("2026-03")).expect("a file");
+        let long = "x".repeat(300_000);
+        let rows = |text: &str, rows: usize| {
+            let columns = vec![
+                column("feed", rows, |_| Some(1)),
+                column("time_source", rows, |_| Some(1)),
+                Arc::new(StringArray::new_repeated(text, rows)),
+            ];
+            RecordBatch::try_new(schema.clone(), columns).expect("a batch")
+        };
+        let written = [rows(&long, 4), rows(&long, 6), rows("y", 3), rows(&long, 1)];
+        written.iter().for_each(|batch| writer.write(batch).expect("writable"));
+        let new = writer.finish().expect("finished");
+        let read: Vec<RecordBatch> = read(&place, &new.live).expect("readable").map(|batch| batch.expect("rows")).collect();
+        assert!(concat_batches(&schema, &read).expect("one batch") == concat_batches(&schema, &written).expect("one batch"));
+    }
 }

@@ -46,7 +46,7 @@ pub use erase::{Erasing, Erasure};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
-pub use reports::ReportMark;
+pub use reports::{ReportMark, mark_of};
 pub use retain::{Expiring, Retention};
 pub use store::{Access, Settings, Store};
 pub use vacuum::Vacuumed;

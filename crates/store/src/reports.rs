@@ -70,31 +70,29 @@ impl Store {
         self.put(report_name, source, |fresh| self.settle_in_time(fresh)).context("keeping a report")
     }
 
-    /// Keeps a report that lies in a file. A large one is read twice, first for its name: what is known already is
-    /// not written again, and what is new can be read while it is copied. Blocks: for threads that may.
-    pub fn put_report_file(&self, mut source: File) -> Result<ReportMark> {
-        let Some(folder) = self.place.folder().filter(|_| source.metadata().is_ok_and(|file| file.len() >= LARGE)) else {
-            return self.put_report(&mut source);
-        };
-        self.require_write()?;
-        self.keep_file(folder, source).context("keeping a report")
+    /// Keeps what lies in a file, whose mark was taken before. A large report can be read while it is copied.
+    /// Blocks: for threads that may.
+    pub fn put_report_file(&self, mut source: File, mark: &ReportMark) -> Result<()> {
+        source.rewind()?;
+        match self.place.folder() {
+            Some(folder) if mark.size >= LARGE => self.require_write().and_then(|()| self.keep_file(folder, source, mark)),
+            _ => self.put_report(&mut (&source).take(mark.size + 1)).and_then(|kept| require_unchanged(&kept, mark)),
+        }
+        .context("keeping a report")
     }
 
-    fn keep_file(&self, folder: &Path, mut source: File) -> Result<ReportMark> {
-        let mark = mark_of(&mut source)?;
-        source.rewind()?;
-        let fresh = Fresh::new(folder, report_name, mark.clone())?;
-        if fresh.is_kept() {
-            return Ok(mark);
-        }
+    fn keep_file(&self, folder: &Path, mut source: File, mark: &ReportMark) -> Result<()> {
+        let path = folder.join(report_name(&mark.id)?);
         let mut settling = self.settling();
-        if !settling.contains_key(&mark.id) {
-            let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
-            let grower = Grower(bytes.clone());
-            let settled = std::thread::spawn(move || grower.end(fresh.fill(&mut source, &grower))?.settle());
-            settling.insert(mark.id.clone(), Settling { bytes, settled });
+        if is_kept(&path) || settling.contains_key(&mark.id) {
+            return Ok(());
         }
-        Ok(mark)
+        let fresh = Fresh { file: fresh_file(folder)?, mark: mark.clone(), path };
+        let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
+        let grower = Grower(bytes.clone());
+        let settled = std::thread::spawn(move || grower.end(fresh.fill(&mut source, &grower))?.settle());
+        settling.insert(mark.id.clone(), Settling { bytes, settled });
+        Ok(())
     }
 
     fn settling(&self) -> MutexGuard<'_, HashMap<String, Settling>> {
@@ -117,7 +115,7 @@ impl Store {
 
     fn settle_in_time(&self, fresh: Fresh) -> Result<ReportMark> {
         let mark = fresh.mark.clone();
-        if mark.size < LARGE || fresh.is_kept() {
+        if mark.size < LARGE || is_kept(&fresh.path) {
             return fresh.settle_now();
         }
         let mut settling = self.settling();
@@ -129,7 +127,7 @@ impl Store {
     }
 
     /// Waits until a report that was put is safe on the disk and has its name: nothing that follows from it may be
-    /// stored before.
+    /// stored before. Who put it waits, and nobody else.
     pub async fn settle_report(&self, id: &str) -> Result<()> {
         let settling = self.settling().remove(id);
         match settling {
@@ -141,10 +139,13 @@ impl Store {
     /// Waits for all reports that are on their way to the disk, so that a start finds what this process did not finish.
     pub async fn settle_reports(&self) -> Result<()> {
         let settling = std::mem::take(&mut *self.settling());
+        let mut done = Ok(());
         for (id, settling) in settling {
-            settling.settle().await.with_context(|| format!("keeping the report {id}"))?;
+            let settled = settling.settle().await.with_context(|| format!("keeping the report {id}"));
+            // One that failed must not end the process while others are on their way.
+            done = done.and(settled);
         }
-        Ok(())
+        done
     }
 
     /// Does what must not be done before a report has settled; hands it back where there is nothing to wait for.
@@ -249,20 +250,27 @@ struct Fresh {
     path: PathBuf,
 }
 
+/// Beside its final place, so that it can be renamed into it.
+fn fresh_file(folder: &Path) -> Result<NamedTempFile> {
+    std::fs::create_dir_all(folder)?;
+    Ok(temporary_in(folder)?)
+}
+
+/// Whether what belongs here is there, in whatever form.
+fn is_kept(path: &Path) -> bool {
+    path.exists() || compressed(path).exists()
+}
+
+fn require_unchanged(now: &ReportMark, before: &ReportMark) -> Result<()> {
+    if now != before {
+        bail!("it changed while it was taken in, and nothing of it was stored: hand it in again when it is whole");
+    }
+    Ok(())
+}
+
 impl Fresh {
-    /// Beside its final place, so that it can be renamed into it.
-    fn temporary(folder: &Path) -> Result<NamedTempFile> {
-        std::fs::create_dir_all(folder)?;
-        Ok(temporary_in(folder)?)
-    }
-
-    fn new(folder: &Path, name_of: fn(&str) -> Result<String>, mark: ReportMark) -> Result<Fresh> {
-        let path = folder.join(name_of(&mark.id)?);
-        Ok(Fresh { file: Fresh::temporary(folder)?, mark, path })
-    }
-
     fn copy(folder: &Path, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<Fresh> {
-        let mut file = Fresh::temporary(folder)?;
+        let mut file = fresh_file(folder)?;
         let mark = copy(source, file.as_file_mut(), |_| ())?;
         let path = folder.join(name_of(&mark.id)?);
         Ok(Fresh { file, mark, path })
@@ -270,15 +278,11 @@ impl Fresh {
 
     /// Copies what its mark was taken of.
     fn fill(mut self, source: &mut dyn Read, grower: &Grower) -> Result<Fresh> {
-        let copied = copy(source, self.file.as_file_mut(), |size| grower.grow(size))?;
-        if copied != self.mark {
-            bail!("it changed while it was taken in, and nothing of it was stored: hand it in again when it is whole");
-        }
+        // What grows without end is another after one byte more.
+        let mut source = source.take(self.mark.size + 1);
+        let copied = copy(&mut source, self.file.as_file_mut(), |size| grower.grow(size))?;
+        require_unchanged(&copied, &self.mark)?;
         Ok(self)
-    }
-
-    fn is_kept(&self) -> bool {
-        self.path.exists() || compressed(&self.path).exists()
     }
 
     fn settle_now(self) -> Result<ReportMark> {
@@ -288,7 +292,7 @@ impl Fresh {
 
     /// Sees it onto the disk, and then gives it its name.
     fn settle(self) -> Result<()> {
-        if self.is_kept() {
+        if is_kept(&self.path) {
             return Ok(());
         }
         self.file.as_file().sync_all()?;
@@ -414,8 +418,8 @@ fn copy(source: &mut dyn Read, to: &mut File, written: impl Fn(u64) + Sync) -> R
     Ok(mark(&hasher, size))
 }
 
-/// What bytes are known by.
-fn mark_of(source: &mut dyn Read) -> Result<ReportMark> {
+/// What bytes are known by. Blocks: for threads that may.
+pub fn mark_of(source: &mut dyn Read) -> Result<ReportMark> {
     let mut hasher = blake3::Hasher::new();
     let hash = |piece: &[u8]| {
         hasher.update(piece);
@@ -457,7 +461,7 @@ fn stream(source: &mut dyn Read, mut here: impl FnMut(&[u8]), mut beside: impl F
             }
         }
         drop(filled);
-        other.join().map_err(|_| anyhow!("the thread beside it has died"))?
+        other.join().map_err(|_| anyhow!("the thread that writes or hashes it has died"))?
     })?;
     Ok(size)
 }

@@ -105,8 +105,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes all tables at once, so that other engines find them, and the first report need not wait for each:
-    /// making a table waits for the disk, which a large report keeps busy.
+    /// Makes a new store's tables at once, so that the first report need not wait for each: making a table waits for
+    /// the disk, which a large report keeps busy. One whose making is cut short is made when it is first used.
     async fn make_tables(&self) -> Result<()> {
         try_join_all(self.tables().map(|table| table.latest())).await.map(|_| ())
     }

@@ -498,6 +498,7 @@ async fn reports_are_kept_as_they_came() {
         bytes
     };
     assert!(read() == report);
+    store.settle_report(&mark.id).await.expect("it settles");
     assert!(store.report_path(&mark.id).is_some());
     assert_eq!(store.compress_reports(0).await.expect("nothing is that old"), 0);
     assert_eq!(store.compress_reports(i64::MAX).await.expect("reports are compressed"), 1);

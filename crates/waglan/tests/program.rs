@@ -610,6 +610,33 @@ fn other_engines_read_the_table_as_it_lies() {
 }
 
 #[test]
+fn a_packed_report_with_an_erased_person_comes_back_by_no_way() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report = folder.path().join("export.json.gz");
+    let rows = r#"{"1": [{"ioc_value": "192.0.2.1:443", "ioc_type": "ip:port", "threat_type": "botnet_cc", "reporter": "somebody@example.org"}],
+        "2": [{"ioc_value": "192.0.2.2:443", "ioc_type": "ip:port", "threat_type": "botnet_cc", "reporter": "other"}]}"#;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(rows.as_bytes()).expect("it packs");
+    std::fs::write(&report, packed.finish().expect("it packs")).expect("writable");
+    let kept = || files_below(&data.join("reports")).len();
+    let take = |day: &str| run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", day]).arg(&report));
+    take("2026-03-02");
+    assert_eq!(kept(), 1);
+    succeed(waglan(&data).args(["store", "erase", "--person", "somebody@example.org", "--reason", "on request"]));
+    assert_eq!(kept(), 0);
+    take("2026-03-02");
+    let again = take("2026-03-03");
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("this report was erased, or a person in it: it is not taken in again"), "{said}");
+    assert_eq!(kept(), 0, "neither the delivery that is known nor a later one brings its bytes back");
+    let reread = run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"]));
+    let said = String::from_utf8_lossy(&reread.stderr).into_owned();
+    assert!(said.contains("is not kept any more: the days 2026-03-02 cannot be read again"), "{said}");
+    assert_eq!(query(&data, "SELECT source_ip FROM events"), "source_ip\n192.0.2.2\n", "the others' events stay");
+}
+
+#[test]
 fn what_was_erased_comes_back_by_no_way() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");

@@ -5,7 +5,7 @@
 //! compared with itself and counted, and becomes a dictionary of one entry and a single run. From the first row
 //! that differs it is the library's.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field};
@@ -39,12 +39,16 @@ enum Said {
 /// The bytes of a value as a dictionary has them, but for a text's length; None for null.
 type Value = Option<Vec<u8>>;
 
+/// A column that says another thing after all is encoded from its start, in arrays of about so many bytes.
+const PORTION: usize = 1 << 20;
+
 impl Column {
     pub(crate) fn new(writer: ArrowColumnWriter) -> Column {
         Column { said: Said::Nothing, writer }
     }
 
     pub(crate) fn write(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
+        ensure!(array.data_type() == field.data_type(), "it is {}, not {}", array.data_type(), field.data_type());
         match (&mut self.said, only_value(array)) {
             (Said::Nothing, Some(value)) => {
                 // A copy: a slice would keep the whole array.
@@ -56,13 +60,15 @@ impl Column {
                 *rows += array.len();
                 return Ok(());
             }
-            (Said::OneThing { row, rows, .. }, _) => {
-                let before = compute::take(row, &UInt32Array::from(vec![0; *rows]), None)?;
-                self.encode(field, &before)?;
-            }
             _ => {}
         }
-        self.said = Said::ManyThings;
+        if let Said::OneThing { value, row, rows } = std::mem::replace(&mut self.said, Said::ManyThings) {
+            let portion = (PORTION / value.map_or(1, |value| value.len().max(1))).clamp(1, rows);
+            let many = compute::take(&row, &UInt32Array::from(vec![0; portion]), None)?;
+            for start in (0..rows).step_by(portion) {
+                self.encode(field, &many.slice(0, portion.min(rows - start)))?;
+            }
+        }
         self.encode(field, array)
     }
 
@@ -86,7 +92,7 @@ impl Column {
     pub(crate) fn end(self, group: &mut SerializedRowGroupWriter<'_, Sink>, description: ColumnDescPtr, bounded: bool) -> Result<()> {
         match self.said {
             Said::OneThing { value, rows, .. } => {
-                let (chunk, close) = run(value.as_deref(), rows, description, bounded)?;
+                let (chunk, close) = chunk_of_one(value.as_deref(), rows, description, bounded)?;
                 group.append_column(&chunk, close)?;
             }
             _ => self.writer.close()?.append_to_row_group(group)?,
@@ -133,7 +139,7 @@ fn repeats(bytes: &[u8], length: usize) -> bool {
 /// A column chunk in which every row has the same value: a dictionary of that value unless it is null, and a page
 /// that is one run. See the format's "Data Pages" and "Run Length Encoding / Bit-Packing Hybrid":
 /// <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
-fn run(value: Option<&[u8]>, rows: usize, description: ColumnDescPtr, bounded: bool) -> Result<(Bytes, ColumnCloseResult)> {
+fn chunk_of_one(value: Option<&[u8]>, rows: usize, description: ColumnDescPtr, bounded: bool) -> Result<(Bytes, ColumnCloseResult)> {
     let mut chunk = TrackedWrite::new(Vec::new());
     let mut pages = SerializedPageWriter::new(&mut chunk);
     let mut write = |page: Page| -> Result<PageWriteSpec> {
@@ -149,7 +155,7 @@ fn run(value: Option<&[u8]>, rows: usize, description: ColumnDescPtr, bounded: b
     };
     let encoding = if value.is_some() { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN };
     let data = write(Page::DataPage {
-        buf: one_run(value.is_some(), rows, description.max_def_level() > 0).into(),
+        buf: page_of_one(value.is_some(), rows, description.max_def_level() > 0).into(),
         num_values: u32::try_from(rows)?,
         encoding,
         def_level_encoding: Encoding::RLE,
@@ -191,7 +197,7 @@ fn in_dictionary(value: &[u8], physical: Type) -> Vec<u8> {
 }
 
 /// A page's levels and places in the dictionary, of which each is one run.
-fn one_run(present: bool, rows: usize, nullable: bool) -> Vec<u8> {
+fn page_of_one(present: bool, rows: usize, nullable: bool) -> Vec<u8> {
     let run = varint((rows as u64) << 1);
     let mut page = Vec::new();
     if nullable {
