@@ -51,13 +51,13 @@ impl Desk {
     }
 
     /// Counts the days anew that changed. Lists of context are looked things up in, and make no sightings.
-    async fn refresh_sightings(&self, now: Micros) -> Result<()> {
+    pub(crate) async fn refresh_sightings(&self, now: Micros) -> Result<()> {
         let context = |id: &str| self.catalog.feed(id).is_some_and(|feed| feed.delivers == event::Delivers::Context);
         self.store.refresh_sightings(context, now).await?;
         Ok(())
     }
 
-    fn intake(&self) -> Intake<'_> {
+    pub(crate) fn intake(&self) -> Intake<'_> {
         Intake { store: &self.store, catalog: &self.catalog, tables: &self.tables, threads: self.threads(), writer: &self.writer }
     }
 }

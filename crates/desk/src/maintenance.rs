@@ -1,10 +1,14 @@
 //! Looking after what is stored: files merged, old ones deleted, what the law lets nobody keep taken out.
 
+use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::Result;
 use event::time::Micros;
+use feed::unpack::{Caps, unpack};
+use pipeline::What;
 use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retention, Vacuumed};
+use tracing::warn;
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -37,14 +41,31 @@ impl Desk {
     pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<Erasure> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, &format!("report {report_id}: {reason}"), now)?;
-        self.store.erase_report(report_id, &erasing(actor, reason, now)).await
+        let done = self.store.erase_report(report_id, &erasing(actor, reason, now)).await?;
+        if done.events > 0 {
+            // What other reports said as well went with it, and comes back by reading them again.
+            let days = What::Report { report_id: report_id.to_owned() };
+            if let Err(error) = self.intake().reread(&days, now).await {
+                warn!(error = format!("{error:#}"), "what other reports of its days said as well is not back");
+            }
+        }
+        self.forget_sightings(now).await?;
+        Ok(done)
     }
 
     /// Erases what was said of a person, by values such as an address of mail. The audit trail does not repeat them.
     pub async fn erase_person(&self, actor: &Actor, values: &[String], reason: &str, now: Micros) -> Result<Erasure> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
-        self.store.erase_person(values, &erasing(actor, reason, now)).await
+        let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
+        self.forget_sightings(now).await?;
+        Ok(done)
+    }
+
+    /// Counts sightings anew, so that none speaks of what was erased, and deletes what they were.
+    async fn forget_sightings(&self, now: Micros) -> Result<()> {
+        self.refresh_sightings(now).await?;
+        self.store.forget().await
     }
 
     fn retention_rules(&self) -> Vec<Retention> {
@@ -71,5 +92,9 @@ impl Desk {
 }
 
 fn erasing(actor: &Actor, reason: &str, now: Micros) -> Erasing {
-    Erasing { by: actor.name.clone(), reason: reason.to_owned(), now }
+    Erasing { by: actor.name.clone(), reason: reason.to_owned(), now, unpack: unpacked }
+}
+
+fn unpacked(report: Box<dyn Read + Send>) -> io::Result<Box<dyn Read>> {
+    unpack(report, u64::MAX, Caps::default())
 }

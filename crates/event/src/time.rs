@@ -19,10 +19,20 @@ pub fn parse(given: &str) -> Result<Micros, Wrong> {
 
 /// A time in any common form; where it states no offset, it is `offset` seconds east of UTC.
 pub fn parse_at(given: &str, offset: i32) -> Result<Micros, Wrong> {
-    if let Some(time) = plain(given.as_bytes()) {
-        return Ok(time - i64::from(offset) * SECOND);
-    }
-    uncommon(given.trim(), offset)
+    let time = match plain(given.as_bytes()) {
+        Some(time) => time - i64::from(offset) * SECOND,
+        None => uncommon(given.trim(), offset)?,
+    };
+    within_bounds(time)
+}
+
+/// The first time, and the first after the last, that anything can have: 1970 and 2200.
+const BOUNDS: std::ops::Range<Micros> = 0..7_258_118_400 * SECOND;
+
+/// Nothing was seen before there were networks or will be seen in two hundred years: such a time is a slip, and other
+/// engines count from 1677 to 2262 at most.
+fn within_bounds(time: Micros) -> Result<Micros, Wrong> {
+    if BOUNDS.contains(&time) { Ok(time) } else { Err(Wrong("a time before 1970 or after 2199")) }
 }
 
 /// `2023-02-19 00:01:10`, with `T` for the space, with or without `Z`: what nearly all rows have.
@@ -107,18 +117,18 @@ pub fn epoch(given: &str) -> Result<Micros, Wrong> {
         size if size < 1e17 => 1.0,
         _ => return Err(WRONG),
     };
-    Ok((seconds * scale).round() as Micros)
+    within_bounds((seconds * scale).round() as Micros)
 }
 
 /// By strftime's letters; `offset` counts where the format has no zone.
 pub fn with_format(given: &str, format: &str, offset: i32) -> Result<Micros, Wrong> {
     if let Ok(time) = DateTime::parse_from_str(given, format) {
-        return Ok(time.timestamp_micros());
+        return within_bounds(time.timestamp_micros());
     }
     let time = NaiveDateTime::parse_from_str(given, format)
         .or_else(|_| NaiveDate::parse_from_str(given, format).map(|day| day.and_hms_opt(0, 0, 0).expect("every day has a midnight")))
         .map_err(|_| WRONG)?;
-    Ok(time.and_utc().timestamp_micros() - i64::from(offset) * SECOND)
+    within_bounds(time.and_utc().timestamp_micros() - i64::from(offset) * SECOND)
 }
 
 /// `+08:00`, `-0330` or `Z`, as seconds east of UTC.

@@ -85,6 +85,20 @@ impl Rows {
         self.lines.is_empty() && self.rejects.is_empty()
     }
 
+    /// Rejects the last row if no line ends with it: where bytes are damaged, it is not what it was.
+    pub(crate) fn reject_unended(&mut self) {
+        let Some((line, span)) = self.lines.last().copied() else { return };
+        let row = self.text.as_bytes().get(span.range()).unwrap_or_default();
+        if row.ends_with(b"\n") || matches!(self.text.as_bytes().get(span.range().end), Some(b'\n' | b'\r')) {
+            return;
+        }
+        self.rejects.push(Reject::new(line, None, "the row is cut off", row));
+        self.lines.pop();
+        let cells = self.lines.len() * self.header.names.len();
+        self.cells.truncate(cells);
+        self.json.truncate(cells);
+    }
+
     /// The cell's text without white space around it; empty where the row lacks it.
     #[inline]
     pub fn cell(&self, row: usize, column: usize) -> &str {

@@ -7,9 +7,13 @@ mod json;
 mod lines;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
-use crate::rows::Rows;
+use event::Reject;
+
+use crate::rows::{Header, Rows};
 use crate::table::{Feed, Format};
+use crate::unpack::Damaged;
 
 use self::decode::Decoded;
 
@@ -25,8 +29,34 @@ pub const LONGEST_DOCUMENT: usize = 512 << 20;
 
 /// Reads a report and cuts it into rows, block by block.
 pub struct Splitter<R> {
-    input: Decoded<R>,
+    input: Decoded<UntilDamage<R>>,
     shape: Shape,
+    header: Arc<Header>,
+    /// The last row's.
+    line: u64,
+}
+
+/// Bytes up to where they are damaged.
+struct UntilDamage<R> {
+    input: R,
+    damage: Option<String>,
+    ended: bool,
+}
+
+impl<R: Read> Read for UntilDamage<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
+        match self.input.read(buffer) {
+            Err(error) if Damaged::is(&error) => {
+                self.damage = Some(error.to_string());
+                self.ended = true;
+                Ok(0)
+            }
+            read => read,
+        }
+    }
 }
 
 impl<R> std::fmt::Debug for Splitter<R> {
@@ -50,17 +80,31 @@ impl<R: Read> Splitter<R> {
             Format::JsonLines => Shape::JsonLines(json::Lines::default()),
             Format::Lines { pattern, comment } => Shape::Lines(lines::Lines::new(pattern.clone(), comment.clone())),
         };
-        Splitter { input: Decoded::new(input, feed.encoding), shape }
+        let input = UntilDamage { input, damage: None, ended: false };
+        Splitter { input: Decoded::new(input, feed.encoding), shape, header: Arc::default(), line: 0 }
     }
 
-    /// The next block, or nothing at the report's end.
+    /// The next block, or nothing at the report's end. Where its bytes are damaged it ends, with a reject that says so.
     pub fn next_rows(&mut self) -> io::Result<Option<Rows>> {
-        match &mut self.shape {
+        let rows = match &mut self.shape {
             Shape::Csv(shape) => shape.next_rows(&mut self.input),
             Shape::Json(shape) => shape.next_rows(&mut self.input),
             Shape::JsonLines(shape) => shape.next_rows(&mut self.input),
             Shape::Lines(shape) => shape.next_rows(&mut self.input),
+        }?;
+        if let Some(mut rows) = rows {
+            let by_line = !matches!(self.shape, Shape::Json(_));
+            if by_line && self.input.source().damage.is_some() {
+                rows.reject_unended();
+            }
+            self.header = rows.header.clone();
+            self.line = rows.lines.last().map_or(self.line, |(line, _)| *line);
+            return Ok(Some(rows));
         }
+        Ok(self.input.source().damage.take().map(|damage| {
+            let reason = format!("the report ends here, for it is damaged: {damage}");
+            Rows { header: self.header.clone(), rejects: vec![Reject::new(self.line + 1, None, reason, b"")], ..Rows::default() }
+        }))
     }
 
     /// The header, as far as one was read.

@@ -21,6 +21,29 @@ impl Default for Caps {
     }
 }
 
+/// What is wrong with bytes that do not unpack: they are so, and trying again will not help.
+#[derive(Debug)]
+pub struct Damaged(String);
+
+impl Damaged {
+    fn error(reason: impl Into<String>) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Damaged(reason.into()))
+    }
+
+    /// Whether reading failed for what the bytes are, and not for where they lie.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Damaged>())
+    }
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Damaged {}
+
 /// The packing that the first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
@@ -44,14 +67,68 @@ impl Packing {
 /// Reads what is in a gz, zst or plain stream of `size` bytes. A zip needs [`unzip`], which may hold many files.
 #[expect(clippy::disallowed_methods, reason = "this is where what they unpack is capped")]
 pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Box<dyn Read + 'r>> {
-    let mut input = BufReader::with_capacity(1 << 16, input);
-    let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(reader, size, caps)) };
-    Ok(match Packing::of(input.fill_buf()?) {
+    let mut input = BufReader::with_capacity(1 << 16, Packed(input));
+    let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(Box::new(Unpacked(reader)), size, caps)) };
+    Ok(match Packing::of(input.fill_buf().map_err(Packed::<&[u8]>::own_error)?) {
         Packing::Gzip => capped(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
         Packing::Zstd => capped(Box::new(zstd::Decoder::with_buffer(input)?)),
-        Packing::Zip => return Err(io::Error::new(io::ErrorKind::Unsupported, "a zip within a stream")),
-        Packing::None => Box::new(input),
+        Packing::Zip => Box::new(NotUnpacked),
+        Packing::None => Box::new(Unpacked(input)),
     })
+}
+
+/// Bytes before they are unpacked: their errors are marked, since a decoder's look alike.
+struct Packed<R>(R);
+
+#[derive(Debug)]
+struct Source(io::Error);
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl std::error::Error for Source {}
+
+impl<R> Packed<R> {
+    /// A source's error as it was, and any other as damage.
+    fn own_error(error: io::Error) -> io::Error {
+        match error.downcast::<Source>() {
+            Ok(source) => source.0,
+            Err(error) => Damaged::error(error.to_string()),
+        }
+    }
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, Source(error)),
+        })
+    }
+}
+
+/// What came out of a decoder.
+struct Unpacked<R>(R);
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => Packed::<R>::own_error(error),
+        })
+    }
+}
+
+/// A zip within something packed.
+struct NotUnpacked;
+
+impl Read for NotUnpacked {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(Damaged::error("it is a zip within another packing: unpack one of them"))
+    }
 }
 
 /// Hands every file in a zip to `each`, with its name. Folders are passed over; no name is used as a path.
@@ -124,8 +201,7 @@ impl Read for Capped<'_> {
         let read = self.input.read(buffer)?;
         self.read += read as u64;
         if self.read > self.most {
-            let reason = format!("the delivery unpacks to more than {} MiB: refused", self.most >> 20);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            return Err(Damaged::error(format!("the delivery unpacks to more than {} MiB: refused", self.most >> 20)));
         }
         Ok(read)
     }

@@ -133,6 +133,8 @@ impl Intake<'_> {
                 self.store.remove_arrival(&arrival.id).await?;
             } else if known.contains_key(&arrival.id) {
                 self.store.remove_arrival(&arrival.id).await?;
+            } else if self.feed(&arrival.feed, arrival.time).is_err() {
+                warn!(feed = %arrival.feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
             } else {
                 self.take(arrival, &mut waiting, &mut known, now, each).await?;
             }

@@ -7,7 +7,7 @@
 //! Each step may be done again, and the record comes first: an erasure that was interrupted is repeated whole.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -44,10 +44,15 @@ fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
+/// Makes of a report's bytes as they came what is packed in them.
+pub type Unpack = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read>>;
+
 /// Who erases, when and why: kept for ever.
 #[derive(Clone, Debug)]
 pub struct Erasing {
     pub by: String,
+    /// How a packed report is read.
+    pub unpack: Unpack,
     pub reason: String,
     pub now: Micros,
 }
@@ -114,8 +119,8 @@ impl Store {
     }
 
     /// Erases what was said of a person: every event in which one of these values stands as a word, in whatever
-    /// column, the rejects and sightings of them, and the values in the kept reports. A kept report in which they
-    /// cannot be found as they stand (a packed one, say) is deleted whole.
+    /// column, the rejects and sightings of them, and the values in all kept reports, of which each is read. A report
+    /// that is packed, or says it in another way, is deleted whole: its days cannot be read again then.
     pub async fn erase_person(&self, values: &[String], erasing: &Erasing) -> Result<Erasure> {
         let words: Vec<String> = values.iter().map(|value| value.trim().to_ascii_lowercase()).filter(|value| !value.is_empty()).collect();
         if words.is_empty() {
@@ -133,8 +138,9 @@ impl Store {
         records.extend(taken(&found.ids).into_iter().map(|id| Record { what: "event", subject: subject.clone(), event: Some(id) }));
         self.record(records, erasing).await?;
         let mut done = self.take_out(&found, &words, erasing.now).await?;
-        for report in taken(&found.reports) {
-            done.reports += u64::from(self.make_unreadable(&report, &words, erasing).await?);
+        let spoke = taken(&found.reports);
+        for report in self.kept_reports().await? {
+            done.reports += u64::from(self.make_unreadable(&report, &words, spoke.contains(&report), erasing).await?);
         }
         self.forget().await?;
         Ok(done)
@@ -215,36 +221,33 @@ impl Store {
         Ok(Erasure { events, rejects, sightings, reports: 0 })
     }
 
-    /// Deletes the files and entries of the logs that hold what was erased.
-    async fn forget(&self) -> Result<()> {
+    /// Deletes the files and entries of the logs that hold what was erased: to be called again once sightings were
+    /// counted anew.
+    pub async fn forget(&self) -> Result<()> {
         for table in [&self.events, &self.rejects, &self.sightings] as [&Arc<Table>; 3] {
             self.vacuum_removed(table).await?;
         }
         Ok(())
     }
 
-    /// Writes a kept report anew with the words blotted out; it keeps its name. One that is packed is deleted. False
-    /// if there is none.
-    async fn make_unreadable(&self, report_id: &str, words: &[String], erasing: &Erasing) -> Result<bool> {
-        if !self.has_report(report_id).await? {
-            return Ok(false);
-        }
-        let context = || format!("erasing in the report {report_id}");
-        let mut source = self.open_report(report_id).with_context(context)?;
-        let words = words.to_vec();
-        let work = move || {
-            let mut bytes = Vec::new();
-            source.read_to_end(&mut bytes)?;
-            anyhow::Ok(if blot_out(&mut bytes, &words) { Some(bytes) } else { None })
-        };
-        match tokio::task::spawn_blocking(work).await.context("the thread that rewrites reports has died")?.with_context(context)? {
-            Some(bytes) => self.replace_report(report_id, bytes.into()).await?,
-            None => {
-                self.record(vec![Record { what: "bytes", subject: report_id.to_owned(), event: None }], erasing).await?;
-                self.delete_report(report_id).await?;
+    /// Writes a kept report anew with the words blotted out; it keeps its name. One in which they stand in another
+    /// way, as `spoke` may tell, is deleted. False if they are not in it.
+    async fn make_unreadable(&self, report_id: &str, words: &[String], spoke: bool, erasing: &Erasing) -> Result<bool> {
+        let work = || -> Result<Option<bool>> {
+            let read = || self.open_report(report_id);
+            if has_words(read()?, words)? {
+                self.rewrite_report(report_id, |out| blot_out(&mut read().map_err(io::Error::other)?, out, words, PIECE).map(|_| ()))?;
+                return Ok(Some(true));
             }
+            let packed = || has_words((erasing.unpack)(read()?)?, words);
+            Ok(if spoke || packed()? { Some(false) } else { None })
+        };
+        let blotted = tokio::task::block_in_place(work).with_context(|| format!("erasing in the report {report_id}"))?;
+        if blotted == Some(false) {
+            self.record(vec![Record { what: "bytes", subject: report_id.to_owned(), event: None }], erasing).await?;
+            self.delete_report(report_id).await?;
         }
-        Ok(true)
+        Ok(blotted.is_some())
     }
 }
 
@@ -388,18 +391,44 @@ fn runs_on<'a>(mut beside: impl Iterator<Item = &'a u8>) -> bool {
     }
 }
 
-/// Replaces every word by as many `x`; whether there was any.
-fn blot_out(text: &mut [u8], words: &[String]) -> bool {
-    let mut any = false;
-    for word in words {
-        let mut from = 0;
-        while let Some(start) = next_word(text, word.as_bytes(), from) {
-            from = start + word.len();
-            text[start..from].fill(b'x');
-            any = true;
-        }
+/// Read at a time, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// What beside a word tells whether it goes on, in bytes.
+const BESIDE: usize = 2;
+
+fn has_words(mut from: impl Read, words: &[String]) -> Result<bool> {
+    match blot_out(&mut from, &mut io::sink(), words, PIECE) {
+        // Damaged bytes end there for every reader.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+        found => Ok(found?),
     }
-    any
+}
+
+/// Copies text with every word replaced by as many `x`; whether there was any.
+fn blot_out(from: &mut dyn Read, to: &mut dyn Write, words: &[String], piece: usize) -> io::Result<bool> {
+    let margin = words.iter().map(String::len).max().unwrap_or(0) + BESIDE;
+    let (mut text, mut written, mut any) = (Vec::new(), 0, false);
+    loop {
+        let ended = (&mut *from).take(piece as u64).read_to_end(&mut text)? == 0;
+        // Of words that start before here, what follows them is known.
+        let known = if ended { text.len() } else { text.len().saturating_sub(margin).max(written) };
+        for word in words {
+            let mut at = written;
+            while let Some(start) = next_word(&text, word.as_bytes(), at).filter(|start| *start < known) {
+                at = start + word.len();
+                text[start..at].fill(b'x');
+                any = true;
+            }
+        }
+        to.write_all(&text[written..known])?;
+        if ended {
+            return Ok(any);
+        }
+        let done = known.saturating_sub(BESIDE);
+        text.drain(..done);
+        written = known - done;
+    }
 }
 
 #[cfg(test)]
@@ -408,9 +437,11 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, word: &str, expected: &str) {
-        let mut bytes = text.as_bytes().to_vec();
-        blot_out(&mut bytes, &[word.to_owned()]);
-        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+        for piece in (1..12).chain([PIECE]) {
+            let mut blotted = Vec::new();
+            blot_out(&mut text.as_bytes(), &mut blotted, &[word.to_owned()], piece).expect("memory takes it");
+            assert_eq!(String::from_utf8_lossy(&blotted), expected, "read {piece} bytes at a time");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! bytes again changes nothing. A large report can be read as soon as its name is known, while its bytes are on
 //! their way to the disk: the disk is often slower than the understanding of rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -204,11 +204,18 @@ impl Store {
         Ok(count)
     }
 
-    /// Puts other bytes in a report's place, for an erasure: the only case in which its name is not their hash.
-    pub(crate) async fn replace_report(&self, id: &str, bytes: bytes::Bytes) -> Result<()> {
+    /// Puts other bytes in a report's place, for an erasure: the only case in which its name is not their hash. Blocks.
+    pub(crate) fn rewrite_report(&self, id: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let name = report_name(id)?;
-        self.place.put(&name, bytes).await?;
-        self.place.delete(&format!("{name}{COMPRESSED}")).await
+        put_object(&self.place, &name, write)?;
+        self.place.wait(self.place.delete(&format!("{name}{COMPRESSED}")))
+    }
+
+    /// The ids of all reports that are kept.
+    pub(crate) async fn kept_reports(&self) -> Result<BTreeSet<String>> {
+        let listed = self.place.list("reports").await?;
+        let names = listed.iter().filter_map(|report| report.name.rsplit('/').next());
+        Ok(names.map(|name| name.trim_end_matches(COMPRESSED).to_owned()).filter(|id| check_id(id).is_ok()).collect())
     }
 
     /// Takes a report away for good, in whatever form.
@@ -498,23 +505,23 @@ fn compress(place: &Place, report: &Listed) -> Result<()> {
     let Some(plain) = reader(place, &report.name)? else { return Ok(()) };
     let packed = format!("{}{COMPRESSED}", report.name);
     let mut encoder = zstd::stream::read::Encoder::new(plain, LEVEL).with_context(context)?;
-    match place.file(&packed) {
-        Some(path) => {
-            let folder = make_folder_of(&path)?;
-            let mut file = temporary_in(folder).with_context(context)?;
-            io::copy(&mut encoder, &mut file).with_context(context)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).with_context(context)?;
-            sync_folder(folder)?;
-        }
-        None => {
-            let mut sink = place.create(&packed)?;
-            io::copy(&mut encoder, &mut sink).with_context(context)?;
-            sink.finish()?;
-        }
-    }
-    // The compressed form is on the disk by now: in a bucket once it is finished, in a folder by its own sync.
+    put_object(place, &packed, |out| io::copy(&mut encoder, out).map(|_| ())).with_context(context)?;
     place.wait(place.delete(&report.name))
+}
+
+/// Writes an object, in the place of one that is there. Afterwards it is on the disk.
+fn put_object(place: &Place, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let Some(path) = place.file(name) else {
+        let mut sink = place.create(name)?;
+        write(&mut sink)?;
+        return sink.finish();
+    };
+    let folder = make_folder_of(&path)?;
+    let mut file = temporary_in(folder)?;
+    write(&mut file)?;
+    file.as_file().sync_all()?;
+    file.persist(&path)?;
+    Ok(sync_folder(folder)?)
 }
 
 #[cfg(test)]

@@ -305,12 +305,9 @@ fn within(days: &FeedDays) -> String {
     let all = || days.0.values().flatten();
     let (first, last) = (all().min().copied().unwrap_or(0), all().max().copied().unwrap_or(0));
     let feeds: Vec<String> = days.0.keys().map(|feed| format!("'{}'", feed.replace('\'', "''"))).collect();
-    format!(
-        "feed in ({}) and time_source >= '{}' and time_source < '{}'",
-        feeds.join(", "),
-        time::iso(Micros::from(first) * time::DAY),
-        time::iso(Micros::from(last + 1) * time::DAY),
-    )
+    // As numbers: a text would be read as nanoseconds, which do not reach every day that a table may hold.
+    let midnight = |day: i32| format!("arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')", Micros::from(day) * time::DAY);
+    format!("feed in ({}) and time_source >= {} and time_source < {}", feeds.join(", "), midnight(first), midnight(last + 1))
 }
 
 /// The query for the rows to be counted. It asks only for the sorts that there are: a case for every field of an

@@ -265,11 +265,11 @@ async fn a_report_over_years_is_laid_out_by_month() {
         ("2019-12-31 23:59:59", "192.0.2.1", 1, "a"),
         ("2020-01-01 00:00:00", "192.0.2.2", 2, "b"),
         ("2019-12-01 00:00:00", "192.0.2.3", 3, "c"),
-        ("1969-12-31 23:59:59", "192.0.2.4", 4, "d"),
+        ("1970-01-31 23:59:59", "192.0.2.4", 4, "d"),
     ];
     assert_eq!(store_rows(&store, FEED, &rows).await.events, 4);
     let months = ask(&store, "select month, count(*), min(source_port) from events group by 1 order by 1").await;
-    assert_eq!(months, ["1969-12 1 4", "2019-12 2 1", "2020-01 1 2"]);
+    assert_eq!(months, ["1970-01 1 4", "2019-12 2 1", "2020-01 1 2"]);
     assert_eq!(ask(&store, "select source_ip from events where month = '2019-12' and time_source > '2019-12-02'").await, ["192.0.2.1"]);
 }
 
@@ -723,7 +723,7 @@ async fn what_is_erased_does_not_come_back() {
     };
     say(&report).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
-    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now() };
+    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) };
 
     let done = store.erase_person(&["192.0.2.1".into()], &erasing).await.expect("a person is erased");
     assert_eq!((done.events, done.sightings, done.reports), (1, 1, 1));
@@ -760,7 +760,7 @@ async fn a_writer_whose_log_was_cut_does_not_write_into_the_past() {
         let prepared = append(&store, FEED, vec![vec![many(FEED, "2023-03-01 00:00:00", turn, 1)]]).await;
         store.commit(vec![prepared], now()).await.expect("events are committed");
     }
-    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now() };
+    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) };
     store.erase_person(&["10.0.0.2".into()], &erasing).await.expect("a person is erased");
     // The entries that it should have looked at are gone: it must look again.
     let error = other.commit(vec![waiting], now()).await.expect_err("its place is taken");
@@ -811,7 +811,10 @@ async fn storage_without_folders_will_do() {
     tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
     assert!(back == report && store.report_path(&mark.id).is_none());
     store
-        .erase_person(&["10.0.0.2".into()], &Erasing { by: "officer".into(), reason: "asked to".into(), now: now() })
+        .erase_person(
+            &["10.0.0.2".into()],
+            &Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) },
+        )
         .await
         .expect("a person is erased");
     assert_eq!(ask(&store, "select count(*) from events").await, ["200001"]);

@@ -609,6 +609,113 @@ fn other_engines_read_the_table_as_it_lies() {
     assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What is packed and damaged is read as far as it goes; it must not stand in anyone's way.
+#[test]
+fn a_damaged_report_is_read_up_to_the_damage() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("writable");
+        path
+    };
+    let packed = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(text.as_bytes()).expect("it packs");
+        packed.finish().expect("it packs")
+    };
+    let whole = packed("http://a.example/1\nhttp://b.example/2\nhttp://c.example/3\n");
+    let cut = write("cut.txt.gz", &whole[..whole.len() - 16]);
+    let garbage = write("garbage.txt.gz", b"\x1f\x8b\x08\x00and then nothing that unpacks");
+    let nested = write("nested.txt.gz", &{
+        let mut outer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        outer.write_all(b"PK\x03\x04 a zip").expect("it packs");
+        outer.finish().expect("it packs")
+    });
+    let sound = write("sound.txt", b"http://d.example/4\n");
+    let take = |path: &Path, at: &str| run(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", at]).arg(path)).status.code();
+    assert_eq!(take(&cut, "2026-03-02"), Some(1));
+    assert_eq!(take(&garbage, "2026-03-03"), Some(1));
+    take(&nested, "2026-03-04");
+    assert_eq!(take(&sound, "2026-03-05"), Some(0), "the next one is taken in as ever");
+    let found = query(&data, "SELECT source_fqdn FROM events ORDER BY 1");
+    assert_eq!(found, "source_fqdn\na.example\nb.example\nd.example\n");
+    let rejects = query(&data, "SELECT line, reason FROM rejects WHERE reason LIKE '%damaged%' ORDER BY time");
+    assert!(rejects.contains("\n3,\"the report ends here, for it is damaged: "), "{rejects}");
+    assert_eq!(query(&data, "SELECT line, raw FROM rejects WHERE reason = 'the row is cut off'"), "line,raw\n3,http://c.ex\n");
+    assert_eq!(rejects.lines().count(), 3, "{rejects}");
+}
+
+#[test]
+fn an_impossible_time_stops_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report = folder.path().join("1601-01-01-feed.txt");
+    std::fs::write(&report, "http://a.example/1\n").expect("writable");
+    let output = run(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "0001-01-01"]).arg(&report));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("a time before 1970 or after 2199"), "{said}");
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&report));
+    assert_eq!(query(&data, "SELECT count(*) AS sightings FROM sightings"), "sightings\n1\n");
+}
+
+#[test]
+fn a_person_is_erased_from_every_report() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    let name = "jane.doe@example.org";
+    let row = |id: &str, value: &str, by: &str| {
+        format!(
+            "\"{id}\": [{{\"ioc_value\": \"{value}\", \"ioc_type\": \"ip:port\", \"threat_type\": \"botnet_cc\", \"reporter\": \"{by}\"}}]"
+        )
+    };
+    let first = write("1.json", &format!("{{{}}}", row("1", "192.0.2.1:443", name)));
+    let repeat = write("2.json", &format!("{{{}, {}}}", row("1", "192.0.2.1:443", name), row("2", "192.0.2.2:443", "other")));
+    let rejected = write("3.json", &format!("{{{}, {}}}", row("3", "no address", name), row("4", "192.0.2.4:443", "other")));
+    for report in [&first, &repeat, &rejected] {
+        run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", "2026-03-02"]).arg(report));
+    }
+    succeed(waglan(&data).args(["store", "erase", "--person", name, "--reason", "on request"]));
+    run(waglan(&data).args(["rejects", "retry"]));
+    run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"]));
+    for file in files_below(&data.join("reports")) {
+        let text = String::from_utf8(std::fs::read(&file).expect("readable")).expect("as it came");
+        assert!(!text.contains(name), "it is still in {}", file.display());
+    }
+    let left = |table: &str, column: &str| query(&data, &format!("SELECT count(*) AS named FROM {table} WHERE {column} LIKE '%{name}%'"));
+    assert_eq!([left("events", "extra"), left("rejects", "raw")], ["named\n0\n", "named\n0\n"]);
+}
+
+/// An erased report is in no version of any table; what others said as well stays.
+#[test]
+fn an_erased_report_is_in_no_version() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    let first = write("1.txt", "http://both.example/\nhttp://first.example/\n");
+    let second = write("2.txt", "http://both.example/\nhttp://second.example/\n");
+    for report in [&first, &second] {
+        succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(report));
+    }
+    let report = query(&data, "SELECT DISTINCT report_id FROM events WHERE source_fqdn = 'first.example'");
+    let report = report.lines().nth(1).expect("a report");
+    let before = files_below(&data.join("sightings")).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "parquet"));
+    let before: Vec<PathBuf> = before.collect();
+    succeed(waglan(&data).args(["store", "erase", "--report", report, "--reason", "by order"]));
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), "source_fqdn\nboth.example\nsecond.example\n");
+    assert_eq!(query(&data, "SELECT asset FROM sightings ORDER BY 1"), "asset\nhttp://both.example/\nhttp://second.example/\n");
+    assert!(!before.is_empty() && before.iter().all(|file| !file.exists()), "no older version can be read");
+}
+
 #[test]
 fn a_packed_report_with_an_erased_person_comes_back_by_no_way() {
     let folder = TempDir::new().expect("a folder");

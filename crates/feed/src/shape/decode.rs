@@ -20,6 +20,10 @@ impl<R: Read> Decoded<R> {
         Decoded { input, head: Vec::new(), started: false, declared, decoder: None }
     }
 
+    pub(super) fn source(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     fn start(&mut self) -> io::Result<()> {
         self.started = true;
         let mut head = [0; 3];
