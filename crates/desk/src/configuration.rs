@@ -92,6 +92,14 @@ pub struct Retention {
 impl Configuration {
     /// Of the file's text; the error says where and what.
     pub fn parse(text: &str) -> Result<Configuration, String> {
-        toml::from_str(text).map_err(|wrong| wrong.to_string())
+        let configuration: Configuration = toml::from_str(text).map_err(|wrong| wrong.to_string())?;
+        let least = |name: &str, given: u64, least: u64| {
+            if given < least { Err(format!("{name} = {given}: it is at least {least}\n")) } else { Ok(()) }
+        };
+        least("memory", configuration.memory, 64)?;
+        least("threads", configuration.threads.map_or(1, |threads| threads as u64), 1)?;
+        least("memory of [query]", configuration.query.memory, 64)?;
+        least("seconds of [query]", configuration.query.seconds, 1)?;
+        Ok(configuration)
     }
 }

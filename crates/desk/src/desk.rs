@@ -55,10 +55,14 @@ impl Desk {
             options: configuration.storage.clone().into_iter().collect(),
             memory_limit: usize::try_from(configuration.memory << 20).context("memory in the configuration")?,
             temporary: configuration.temporary.clone(),
-            names: NameFunctions { registrable_domain: enrich::registrable_domain, public_suffix: enrich::public_suffix },
+            names: NameFunctions {
+                registrable_domain: enrich::registrable_domain,
+                public_suffix: enrich::public_suffix,
+                top_level_domain: enrich::top_level_domain,
+            },
         };
         let store = Store::open(&location, settings).await?;
-        let feed_files = feed_files(feeds, configuration.feeds.as_deref(), folder.as_deref())?;
+        let feed_files = feed_files(feeds, &location, &configuration)?;
         let catalog = Catalog::read(&feed_files);
         let tables = tables::load(&configuration, folder.as_deref(), &malware_aliases)?;
         Ok(Desk { store, catalog, feed_files, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
@@ -90,7 +94,13 @@ impl Desk {
 
 /// The feeds that a desk at this place knows, without opening it.
 pub fn catalog(location: &str, configuration: &Configuration, feeds: Vec<File>) -> Result<Catalog> {
-    Ok(Catalog::read(&feed_files(feeds, configuration.feeds.as_deref(), folder_of(location, configuration).as_deref())?))
+    Ok(Catalog::read(&feed_files(feeds, location, configuration)?))
+}
+
+/// The folders with tables of feeds beside the program's own, the later before the earlier.
+pub fn feed_folders(location: &str, configuration: &Configuration) -> Vec<PathBuf> {
+    let data = folder_of(location, configuration).map(|folder| folder.join("feeds"));
+    data.into_iter().chain(configuration.feeds.clone()).collect()
 }
 
 /// The data folder; where the data is in a bucket, the one that the configuration names.
@@ -99,15 +109,14 @@ fn folder_of(location: &str, configuration: &Configuration) -> Option<PathBuf> {
 }
 
 /// The program's tables, under those of the configured folder and of `feeds` in the data folder.
-fn feed_files(mut files: Vec<File>, configured: Option<&Path>, folder: Option<&Path>) -> Result<Vec<File>> {
-    let data = folder.map(|folder| folder.join("feeds"));
-    for folder in data.iter().map(PathBuf::as_path).chain(configured) {
+fn feed_files(mut files: Vec<File>, location: &str, configuration: &Configuration) -> Result<Vec<File>> {
+    for folder in feed_folders(location, configuration) {
         if folder.is_dir() {
-            for file in files_in(folder)? {
+            for file in files_in(&folder)? {
                 files.retain(|known| known.path != file.path);
                 files.push(file);
             }
-        } else if Some(folder) == configured {
+        } else if Some(&folder) == configuration.feeds.as_ref() {
             bail!("the folder of feeds, {}, is not there: mend \"feeds\" in the configuration", folder.display());
         }
     }

@@ -13,7 +13,7 @@ mod tables;
 
 pub use actor::{Action, Actor, Role};
 pub use configuration::{Configuration, Retention};
-pub use desk::{Desk, Opening, catalog};
+pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use intake::{Pick, pick_feed, refuse_unnamed, stated_time};
 pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, fetch, open as open_delivery, read};

@@ -1,5 +1,6 @@
 //! Looking after what is stored: files merged, old ones deleted, what the law lets nobody keep taken out.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -29,12 +30,18 @@ impl Desk {
         Ok((self.store.vacuum(keep, now).await?, packed))
     }
 
-    /// Applies the configuration's rules of retention; says how many events were changed or taken out.
-    pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<u64> {
+    /// Applies the configuration's rules of retention; says how many events were changed or taken out, and how many
+    /// kept reports deleted.
+    pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<(u64, u64)> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;
         let rules = self.retention_rules();
-        if rules.is_empty() { Ok(0) } else { self.store.retain(&rules, now).await }
+        let events = if rules.is_empty() { 0 } else { self.store.retain(&rules, now).await? };
+        let configured = &self.configuration.retention.reports;
+        let days = |id: &str| configured.get(id).or_else(|| configured.get("*")).copied();
+        let reports: BTreeMap<String, u32> = self.catalog.feeds().filter_map(|feed| Some((feed.id.clone(), days(&feed.id)?))).collect();
+        let reports = if reports.is_empty() { 0 } else { self.store.retain_reports(&reports, now).await? };
+        Ok((events, reports))
     }
 
     /// Erases a report for good, from what is kept and from every older version; a record of it remains.

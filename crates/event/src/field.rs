@@ -82,7 +82,7 @@ fields! {
     DESTINATION_ALLOCATED, "destination.allocated", "destination_allocated", Time, 0, "destination: when the network was allocated";
     DESTINATION_AS_NAME, "destination.as_name", "destination_as_name", Text, 0, "destination: name of the AS";
     DESTINATION_ASN, "destination.asn", "destination_asn", Asn, 0, "destination: AS number";
-    DESTINATION_DOMAIN_SUFFIX, "destination.domain_suffix", "destination_domain_suffix", Fqdn, 0, "destination: the public suffix of the host name";
+    DESTINATION_DOMAIN_SUFFIX, "destination.domain_suffix", "destination_domain_suffix", Lower, 0, "destination: the public suffix of the host name";
     DESTINATION_FQDN, "destination.fqdn", "destination_fqdn", Fqdn, 0, "destination: host name, in A-labels";
     DESTINATION_GEOLOCATION_CC, "destination.geolocation.cc", "destination_geolocation_cc", Upper, 2, "destination: ISO 3166 country code";
     DESTINATION_GEOLOCATION_CITY, "destination.geolocation.city", "destination_geolocation_city", Text, 0, "destination: city";
@@ -136,7 +136,7 @@ fields! {
     SOURCE_ALLOCATED, "source.allocated", "source_allocated", Time, 0, "source: when the network was allocated";
     SOURCE_AS_NAME, "source.as_name", "source_as_name", Text, 0, "source: name of the AS";
     SOURCE_ASN, "source.asn", "source_asn", Asn, 0, "source: AS number";
-    SOURCE_DOMAIN_SUFFIX, "source.domain_suffix", "source_domain_suffix", Fqdn, 0, "source: the public suffix of the host name";
+    SOURCE_DOMAIN_SUFFIX, "source.domain_suffix", "source_domain_suffix", Lower, 0, "source: the public suffix of the host name";
     SOURCE_FQDN, "source.fqdn", "source_fqdn", Fqdn, 0, "source: host name, in A-labels";
     SOURCE_GEOLOCATION_CC, "source.geolocation.cc", "source_geolocation_cc", Upper, 2, "source: ISO 3166 country code";
     SOURCE_GEOLOCATION_CITY, "source.geolocation.city", "source_geolocation_city", Text, 0, "source: city";

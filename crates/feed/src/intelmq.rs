@@ -1,15 +1,16 @@
 //! IntelMQ's JSON, written: one event a line, flat, dotted names, those of `extra` too.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use event::batch::{self, Cell};
 use event::{Field, Type, taxonomy, time};
 
 use crate::json_text;
 use crate::table::Feed;
 
-/// Appends one line for each event of the batch.
-pub fn write(feed: Option<&Feed>, events: &RecordBatch, out: &mut String) {
+/// Appends one line for each event of the batch; `feed_of` knows a feed by the id that the batch gives it, if any.
+pub fn write<'f>(feed_of: impl Fn(&str) -> Option<&'f Feed>, events: &RecordBatch, out: &mut String) {
     let columns: Vec<_> = batch::fields(events).collect();
+    let ids = events.column_by_name("feed");
     for row in 0..events.num_rows() {
         out.push('{');
         for (field, array) in &columns {
@@ -23,8 +24,12 @@ pub fn write(feed: Option<&Feed>, events: &RecordBatch, out: &mut String) {
                 None => {}
             }
         }
-        if let Some(feed) = feed {
-            push_feed(out, feed, &columns.iter().map(|(field, _)| *field).collect::<Vec<_>>());
+        let id = match ids.and_then(|ids| batch::cell(ids, row)) {
+            Some(Cell::Text(id)) => id,
+            _ => "",
+        };
+        if let Some(feed) = feed_of(id) {
+            push_feed(out, feed, |field| columns.iter().any(|(said, array)| *said == field && array.is_valid(row)));
         }
         if out.ends_with(',') {
             out.pop();
@@ -48,9 +53,9 @@ fn push_extra(out: &mut String, object: &str) {
 }
 
 /// What IntelMQ's events say of their feed, where the event itself does not.
-fn push_feed(out: &mut String, feed: &Feed, said: &[Field]) {
+fn push_feed(out: &mut String, feed: &Feed, says: impl Fn(Field) -> bool) {
     for (field, value) in [(Field::FEED_NAME, &feed.name), (Field::FEED_PROVIDER, &feed.provider_name)] {
-        if !said.contains(&field) {
+        if !says(field) {
             push_key(out, field.name());
             json_text::push_string(out, value);
             out.push(',');

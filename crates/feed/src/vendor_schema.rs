@@ -677,7 +677,7 @@ state = "classification.type | map scan_exchange_type"
         let at = event::time::parse("2026-03-03").expect("a time");
         let piece = Reader::new(feed, Arrival { at }).read(rows);
         let mut lines = String::new();
-        intelmq::write(Some(feed), &piece.events, &mut lines);
+        intelmq::write(|_| Some(feed), &piece.events, &mut lines);
         let mut out = format!("{}\n", feed.id);
         for line in lines.lines() {
             let event: serde_json::Map<String, Json> = serde_json::from_str(line).expect("an event is JSON");

@@ -3,7 +3,7 @@
 //! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So the day
 //! up to which a feed has expired is remembered, and sightings before it are never counted anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,7 @@ use event::time::{self, Micros};
 use serde_json::Value;
 
 use crate::days::FeedDays;
+use crate::deliveries::Delivery;
 use crate::events::{EVENTS, TIME};
 use crate::rewrite::{Beside, Reach, Rewrite, day_at, rewrite};
 use crate::store::Store;
@@ -40,6 +41,9 @@ pub struct Retention {
     pub days: u32,
 }
 
+/// What no event is without.
+const ALWAYS: [&str; 4] = ["id", "feed", "month", TIME];
+
 /// The first day that is still whole, of each feed of which something has expired: an object of the store.
 const EXPIRED: &str = "expired.json";
 
@@ -47,7 +51,7 @@ impl Store {
     /// Applies rules; says how many events were taken out or lost a field.
     pub async fn retain(&self, rules: &[Retention], now: Micros) -> Result<u64> {
         if let Some(unknown) = rules.iter().find_map(|rule| match &rule.what {
-            Expiring::Column(column) if (EVENTS.schema)().index_of(column).is_err() => Some(column),
+            Expiring::Column(column) if ALWAYS.contains(&column.as_str()) || (EVENTS.schema)().index_of(column).is_err() => Some(column),
             _ => None,
         }) {
             bail!("events have no column \"{unknown}\" that could expire");
@@ -59,6 +63,27 @@ impl Store {
         self.remember_expired(&rules).await?;
         let beside = Beside { operation: "RETAIN", ..Beside::default() };
         Ok(rewrite(&self.events, Arc::new(Rules(rules)), beside, now).await?.rows)
+    }
+
+    /// Deletes reports whose deliveries all came more days ago than their feed's reports are kept; says how many.
+    /// Their days cannot be read again then.
+    pub async fn retain_reports(&self, days: &BTreeMap<String, u32>, now: Micros) -> Result<u64> {
+        self.require_write()?;
+        let today = time::day(now);
+        let has_expired = |delivery: &Delivery| {
+            days.get(&delivery.feed).is_some_and(|days| time::day(delivery.time) < today.saturating_sub_unsigned(*days))
+        };
+        let (old, young): (Vec<Delivery>, Vec<Delivery>) = self.deliveries(None).await?.into_iter().partition(has_expired);
+        let needed: HashSet<String> = young.into_iter().map(|delivery| delivery.report_id).collect();
+        let old: BTreeSet<String> = old.into_iter().map(|delivery| delivery.report_id).filter(|id| !needed.contains(id)).collect();
+        let mut deleted = 0;
+        for id in old {
+            if self.has_report(&id).await? {
+                self.delete_report(&id).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
     }
 
     /// The first whole day of each feed that has expired.

@@ -63,6 +63,14 @@ impl Place {
         }
     }
 
+    /// Where tables of feeds may lie beside the program's own.
+    pub(crate) fn feed_folders(&self) -> Result<Vec<PathBuf>> {
+        match self.location() {
+            Ok(location) => Ok(desk::feed_folders(&location, &self.configuration()?)),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
     pub(crate) async fn desk(&self, access: Access) -> Result<Desk> {
         self.desk_at(self.location()?, access).await
     }

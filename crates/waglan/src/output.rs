@@ -36,10 +36,12 @@ pub(crate) fn start_logging(verbose: u8) {
 
 /// Says on standard error why a command could not be carried out.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
-    let broken_pipe = |error: &anyhow::Error| {
-        error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    // Some writers hand on what the system said as text alone.
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<io::Error>() {
+        Some(cause) => cause.kind() == io::ErrorKind::BrokenPipe,
+        None => cause.to_string().ends_with("Broken pipe (os error 32)"),
     };
-    if broken_pipe(error) {
+    if error.chain().any(is_broken_pipe) {
         // Whoever read the results has seen enough.
         return ExitCode::SUCCESS;
     }

@@ -647,6 +647,104 @@ fn a_damaged_report_is_read_up_to_the_damage() {
 }
 
 #[test]
+fn a_file_that_nobody_knows_keeps_no_other_out() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let sound = folder.path().join("sound.txt");
+    std::fs::write(&sound, "http://a.example/1\n").expect("writable");
+    let output = run(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).args([
+        &folder.path().join("missing.txt"),
+        &sound,
+        &folder.path().to_path_buf(),
+    ]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("missing.txt: opening") && said.contains("is not a file") && said.contains("1 new events"), "{said}");
+    assert!(said.contains("No table says where addresses are"), "{said}");
+    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), "events\n1\n");
+}
+
+#[test]
+fn reports_expire_when_all_their_deliveries_have() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    let (old, again) = (write("old.txt", "http://a.example/1\n"), write("again.txt", "http://b.example/2\n"));
+    let take = |path: &Path, at: &str| succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", at]).arg(path));
+    take(&old, "2025-01-01");
+    take(&again, "2025-01-01");
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&again));
+    std::fs::write(data.join("waglan.toml"), "[retention.reports]\n\"*\" = 30\n").expect("writable");
+    let retained = run(waglan(&data).args(["store", "retain"]));
+    let said = String::from_utf8_lossy(&retained.stderr).into_owned();
+    assert!(said.contains("0 events taken out or shortened, 1 kept reports deleted"), "{said}");
+    assert_eq!(files_below(&data.join("reports")).len(), 1);
+    let reread = run(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
+    let said = String::from_utf8_lossy(&reread.stderr).into_owned();
+    assert!(said.contains("is not kept any more"), "{said}");
+    for (wrong, why) in [("memory = 0", "memory = 0: it is at least 64"), ("[retention.fields.\"*\"]\n\"time.source\" = 1", "time_source")]
+    {
+        std::fs::write(data.join("waglan.toml"), wrong).expect("writable");
+        let refused = run(waglan(&data).args(["store", "retain"]));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn names_are_taken_apart_in_any_case_and_only_names() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    let report = folder.path().join("report.txt");
+    std::fs::write(&report, "http://a.example/1\n").expect("writable");
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&report));
+    let of = |host: &str| {
+        query(&data, &format!("SELECT registrable_domain('{host}') AS a, public_suffix('{host}') AS b, top_level_domain('{host}') AS c"))
+    };
+    assert_eq!(of("WWW.Example.CO.UK"), "a,b,c\nexample.co.uk,co.uk,uk\n");
+    assert_eq!(of("1.2.3.4"), "a,b,c\n,,\n");
+    assert_eq!(of("http://www.example.com/"), "a,b,c\n,,\n");
+    let idf = run(waglan(&data).args(["query", "--format", "idf", "SELECT * FROM events"]));
+    let line: serde_json::Value = serde_json::from_slice(&idf.stdout).expect("one event");
+    assert_eq!((&line["feed.name"], &line["source.domain_suffix"]), (&"Community feed".into(), &"example".into()), "{line}");
+    let read = folder.path().join("events.json");
+    std::fs::write(&read, &idf.stdout).expect("writable");
+    let parsed = run(waglan(&data).args(["parse", "--feed", "intelmq/events", "--format", "idf"]).arg(&read));
+    let again: serde_json::Value = serde_json::from_slice(&parsed.stdout).expect("one event");
+    assert_eq!(again["source.domain_suffix"], line["source.domain_suffix"], "what was written can be read");
+    let nothing = run(waglan(&data).args(["query", "--format", "idf", "SELECT 1 AS one"]));
+    assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
+fn a_table_of_ones_own_is_checked_with_the_sample_beside_it() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let own = data.join("feeds/mycert");
+    std::fs::create_dir_all(&own).expect("a folder");
+    let table = "format = \"csv\"\nmeans = \"infected-system\"\nkind = \"bot\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"amber\"\n\
+        columns = \"seen ip\"\n[rows]\nseen = \"time.source\"\nip = \"source.ip\"\n";
+    std::fs::write(own.join("bots.toml"), table).expect("writable");
+    std::fs::write(own.join("bad.toml"), "format = \"parchment\"\n").expect("writable");
+    let check = || {
+        let output = run(waglan(&data).args(["feed", "check", "mycert/bots"]));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (_, said) = check();
+    assert!(said.contains("it has no sample: put a report") && said.contains("mycert/bad.toml"), "{said}");
+    std::fs::remove_file(own.join("bad.toml")).expect("it was there");
+    std::fs::write(own.join("bots.sample"), "seen,ip\n2026-03-01 10:00:00,192.0.2.1\n").expect("writable");
+    assert_eq!(check().0, Some(0));
+    let sample = run(waglan(&data).args(["feed", "sample", "mycert/bots"]));
+    assert!(sample.stdout.starts_with(b"seen,ip\n"));
+}
+
+#[test]
 fn an_impossible_time_stops_nothing() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");

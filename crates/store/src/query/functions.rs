@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
+use event::{Field, value};
 use ipnet::IpNet;
 
 /// A part of a host name.
@@ -21,11 +22,13 @@ pub struct NameFunctions {
     pub registrable_domain: NamePart,
     /// `co.uk` of `www.example.co.uk`.
     pub public_suffix: NamePart,
+    /// `uk` of `www.example.co.uk`.
+    pub top_level_domain: NamePart,
 }
 
 impl Default for NameFunctions {
     fn default() -> NameFunctions {
-        NameFunctions { registrable_domain: |_| None, public_suffix: |_| None }
+        NameFunctions { registrable_domain: |_| None, public_suffix: |_| None, top_level_domain: |_| None }
     }
 }
 
@@ -33,6 +36,7 @@ pub(super) fn register(session: &SessionContext, names: &NameFunctions) {
     session.register_udf(in_network());
     session.register_udf(part_of_name("registrable_domain", names.registrable_domain));
     session.register_udf(part_of_name("public_suffix", names.public_suffix));
+    session.register_udf(part_of_name("top_level_domain", names.top_level_domain));
     session.register_udf(hex());
 }
 
@@ -81,6 +85,7 @@ fn network_of(text: &str) -> Result<IpNet> {
         .map_err(|_| DataFusionError::Execution(format!("in_network: \"{text}\" is not a network such as 192.0.2.0/24")))
 }
 
+/// Null of what is no host name, an address or a URL among them.
 fn part_of_name(name: &'static str, part: NamePart) -> ScalarUDF {
     create_udf(
         name,
@@ -89,8 +94,13 @@ fn part_of_name(name: &'static str, part: NamePart) -> ScalarUDF {
         Volatility::Immutable,
         Arc::new(move |arguments: &[ColumnarValue]| {
             let names = arguments[0].to_array(rows_of(arguments))?;
-            let parts: StringViewArray = names.as_string_view().iter().map(|name| name.and_then(part)).collect();
-            answer(arguments, Arc::new(parts))
+            let mut parts = StringViewBuilder::with_capacity(names.len());
+            let mut canonical = String::new();
+            for name in names.as_string_view() {
+                let host = name.and_then(|name| value::text(Field::SOURCE_FQDN, name, &mut canonical).ok());
+                parts.append_option(host.and_then(part));
+            }
+            answer(arguments, Arc::new(parts.finish()))
         }),
     )
 }

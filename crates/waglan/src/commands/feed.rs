@@ -62,16 +62,11 @@ impl FeedCommand {
         match self {
             FeedCommand::List(list) => list.run(place),
             FeedCommand::Show(show) => show.run(place),
-            FeedCommand::Check(check) => check.run(),
-            FeedCommand::Sample(sample) => sample.run(),
+            FeedCommand::Check(check) => check.run(place),
+            FeedCommand::Sample(sample) => sample.run(place),
             FeedCommand::Update(update) => update.run(place).await,
         }
     }
-}
-
-/// The feeds that have samples: those that the program knows by itself.
-fn catalog() -> Catalog {
-    Catalog::read(&bundled::feeds())
 }
 
 fn find<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Feed> {
@@ -148,10 +143,16 @@ fn target(target: &feed::table::Target) -> String {
 }
 
 /// The reports of a sample that are a feed's: of a family's, those after `==> FILE NAME <==` with its file name.
-fn reports_of(catalog: &Catalog, feed: &Feed) -> Vec<Vec<u8>> {
+fn reports_of(place: &Place, catalog: &Catalog, feed: &Feed) -> Result<Vec<Vec<u8>>> {
     let name = feed.id.rsplit('/').next().unwrap_or_default();
+    for folder in place.feed_folders()?.iter().rev() {
+        let sample = folder.join(format!("{}.sample", feed.id));
+        if sample.is_file() {
+            return Ok(vec![std::fs::read(&sample).with_context(|| format!("reading {}", sample.display()))?]);
+        }
+    }
     if let Some(sample) = bundled::sample(&feed.provider, name) {
-        return vec![sample.to_vec()];
+        return Ok(vec![sample.to_vec()]);
     }
     let mut found = Vec::new();
     for sample in bundled::samples_of(&feed.provider) {
@@ -162,12 +163,12 @@ fn reports_of(catalog: &Catalog, feed: &Feed) -> Vec<Vec<u8>> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 impl Check {
-    fn run(&self) -> Result<Ended> {
-        let catalog = catalog();
+    fn run(&self, place: &Place) -> Result<Ended> {
+        let catalog = place.catalog()?;
         let mut wrong = 0;
         for (file, why) in &catalog.broken {
             output::say(&format!("{file}: {why}"));
@@ -178,7 +179,7 @@ impl Check {
             None => catalog.feeds().collect(),
         };
         for feed in &chosen {
-            if let Err(why) = check(&catalog, feed) {
+            if let Err(why) = check(place, &catalog, feed) {
                 output::say(&format!("{}: {why:#}", feed.id));
                 wrong += 1;
             }
@@ -189,10 +190,10 @@ impl Check {
 }
 
 /// Reads the feed's sample: it must give events.
-fn check(catalog: &Catalog, feed: &Feed) -> Result<()> {
-    let reports = reports_of(catalog, feed);
+fn check(place: &Place, catalog: &Catalog, feed: &Feed) -> Result<()> {
+    let reports = reports_of(place, catalog, feed)?;
     if reports.is_empty() {
-        bail!("it has no sample");
+        bail!("it has no sample: put a report in its real form beside its table, as {}.sample", feed.id);
     }
     let mut events = 0;
     for report in reports {
@@ -209,10 +210,10 @@ fn check(catalog: &Catalog, feed: &Feed) -> Result<()> {
 }
 
 impl Sample {
-    fn run(&self) -> Result<Ended> {
-        let catalog = catalog();
+    fn run(&self, place: &Place) -> Result<Ended> {
+        let catalog = place.catalog()?;
         let feed = find(&catalog, &self.id)?;
-        for report in reports_of(&catalog, feed) {
+        for report in reports_of(place, &catalog, feed)? {
             output::print(&String::from_utf8_lossy(&report))?;
         }
         Ok(Ended::Done)

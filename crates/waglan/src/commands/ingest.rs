@@ -1,11 +1,11 @@
 //! `waglan ingest`: deliveries into the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use desk::{Access, HandedIn, Input, Summary};
-use event::time::Micros;
+use event::time::{self, Micros};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::parse::Which;
@@ -29,13 +29,24 @@ impl Ingest {
         let desk = place.desk(Access::Write).await?;
         let now = clock::now();
         let mut deliveries = Vec::new();
+        let mut ended = Ended::Done;
         for path in &self.files {
-            let feed = desk.pick(self.which.pick(), path)?;
+            let feed = match require_file(path).and_then(|()| desk.pick(self.which.pick(), path)) {
+                Ok(feed) => feed,
+                Err(error) if self.files.len() == 1 => return Err(error),
+                Err(error) => {
+                    output::say(&format!("not taken in: {}: {error:#}", path.display()));
+                    ended = Ended::WithRejects;
+                    continue;
+                }
+            };
             let at = self.at.or_else(|| desk::stated_time(feed, path)).unwrap_or(now);
             deliveries.push(HandedIn { feed: feed.id.clone(), at, origin: path.display().to_string(), input: Input::File(path.clone()) });
         }
+        for missing in desk.missing_tables(time::day(now)) {
+            output::say(missing);
+        }
         let progress = bar(deliveries.len() as u64);
-        let mut ended = Ended::Done;
         let mut each = |summary: Summary| {
             progress.inc(1);
             progress.suspend(|| tell(&summary));
@@ -47,6 +58,14 @@ impl Ingest {
         progress.finish_and_clear();
         Ok(ended)
     }
+}
+
+fn require_file(path: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
+    if !metadata.is_file() {
+        bail!("{} is not a file: a report is handed in as a file, whole", path.display());
+    }
+    Ok(())
 }
 
 /// A bar for people; nothing in a pipe.

@@ -129,7 +129,7 @@ impl Worker for Printer<'_> {
     fn take(&mut self, piece: Piece) -> Result<()> {
         let mut text = String::new();
         match self.format {
-            EventFormat::Idf => feed::intelmq::write(Some(self.feed), &piece.events, &mut text),
+            EventFormat::Idf => feed::intelmq::write(|_| Some(self.feed), &piece.events, &mut text),
             EventFormat::Table => lines(&piece, &mut text),
             EventFormat::Json => {
                 let mut bytes = Vec::new();

@@ -13,7 +13,8 @@ use crate::{Ended, Place, output};
 /// SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
 ///
 /// Beside the functions of SQL there are in_network(address, 'cidr'), registrable_domain(host),
-/// public_suffix(host), hex(bytes), date_trunc('week', time), date_bin(interval '6 hours', time).
+/// public_suffix(host), top_level_domain(host) and hex(bytes); for buckets of time
+/// date_trunc('week', time) and date_bin(interval '6 hours', time).
 #[derive(Debug, Args)]
 pub(crate) struct Query {
     /// The query, such as "SELECT classification_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
@@ -60,7 +61,7 @@ impl Query {
                 let (batches, cut) = desk::collect(answer).await?;
                 output::print_batches(&batches, output::Format::Table)?;
                 if cut {
-                    output::say(&format!("cut after {ROWS_OF_A_TABLE} rows; --limit gives more, --format csv all"));
+                    output::say(&format!("cut after {} rows; --limit gives more, --format csv all", rows.unwrap_or(ROWS_OF_A_TABLE)));
                 }
             }
             QueryFormat::Csv => {
@@ -75,8 +76,11 @@ impl Query {
             QueryFormat::Idf => {
                 let mut out = io::stdout().lock();
                 desk::each_batch(answer, |batch| {
+                    if event::batch::fields(&batch).next().is_none() {
+                        bail!("the answer has no column of an event, such as source_ip: there is nothing to write in IntelMQ's form");
+                    }
                     let mut text = String::new();
-                    feed::intelmq::write(None, &batch, &mut text);
+                    feed::intelmq::write(|id| desk.catalog().feed(id), &batch, &mut text);
                     Ok(out.write_all(text.as_bytes())?)
                 })
                 .await?;

@@ -70,7 +70,10 @@ impl StoreCommand {
                     done.events, done.rejects, done.sightings, done.reports
                 )
             }
-            StoreCommand::Retain => format!("{} events taken out or shortened", desk.retain(&actor, now).await?),
+            StoreCommand::Retain => {
+                let (events, reports) = desk.retain(&actor, now).await?;
+                format!("{events} events taken out or shortened, {reports} kept reports deleted")
+            }
         };
         output::say(&said);
         Ok(Ended::Done)
