@@ -7,8 +7,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -89,7 +91,7 @@ impl Store {
         }
         let fresh = Fresh { file: fresh_file(folder)?, mark: mark.clone(), path };
         let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
-        let grower = Grower(bytes.clone());
+        let grower = Grower::new(bytes.clone());
         let settled = std::thread::spawn(move || grower.end(fresh.fill(&mut source, &grower))?.settle());
         settling.insert(mark.id.clone(), Settling { bytes, settled });
         Ok(())
@@ -164,7 +166,7 @@ impl Store {
     /// A kept report's bytes as they came. Blocks: for threads that may.
     pub fn open_report(&self, id: &str) -> Result<Box<dyn Read + Send>> {
         if let Some(Settling { bytes, .. }) = self.settling().get(id) {
-            return Ok(Box::new(FromStart { bytes: bytes.clone(), place: 0 }));
+            return Ok(Box::new(FromStart::new(bytes.clone())));
         }
         open(&self.place, &report_name(id)?).with_context(|| format!("opening the report {id}"))
     }
@@ -278,7 +280,7 @@ fn require_unchanged(now: &ReportMark, before: &ReportMark) -> Result<()> {
 impl Fresh {
     fn copy(folder: &Path, name_of: fn(&str) -> Result<String>, source: &mut dyn Read) -> Result<Fresh> {
         let mut file = fresh_file(folder)?;
-        let mark = copy(source, file.as_file_mut(), |_| ())?;
+        let mark = copy(source, file.as_file_mut(), |_| Ok(()))?;
         let path = folder.join(name_of(&mark.id)?);
         Ok(Fresh { file, mark, path })
     }
@@ -320,17 +322,20 @@ struct Growing {
 #[derive(Debug)]
 struct Growth {
     size: u64,
+    /// How far it was read, and by how many who still read.
+    read: u64,
+    readers: usize,
     /// Whether no more will come, or why.
     end: Option<Result<(), String>>,
 }
 
 impl Growing {
     fn empty(file: File) -> Growing {
-        Growing { file, growth: Mutex::new(Growth { size: 0, end: None }), changed: Condvar::new() }
+        Growing { file, growth: Mutex::new(Growth { size: 0, read: 0, readers: 0, end: None }), changed: Condvar::new() }
     }
 
     fn whole(file: File, size: u64) -> Growing {
-        Growing { file, growth: Mutex::new(Growth { size, end: Some(Ok(())) }), changed: Condvar::new() }
+        Growing { file, growth: Mutex::new(Growth { size, read: 0, readers: 0, end: Some(Ok(())) }), changed: Condvar::new() }
     }
 
     fn growth(&self) -> MutexGuard<'_, Growth> {
@@ -348,26 +353,53 @@ impl Growing {
     }
 }
 
+/// A copy goes no further than this before its reader, in bytes: it would only fill the system's memory with what is
+/// read much later, and push out what others need.
+const AHEAD: u64 = 256 << 20;
+
+/// So much of a copy is seen onto the disk at a time, in bytes.
+const SYNCED: u64 = 128 << 20;
+
 /// Who writes a growing file. Nobody waits for more once it is gone.
-struct Grower(Arc<Growing>);
+struct Grower {
+    growing: Arc<Growing>,
+    ahead: u64,
+    synced: AtomicU64,
+}
 
 impl Grower {
-    fn grow(&self, size: u64) {
-        self.0.growth().size = size;
-        self.0.changed.notify_all();
+    fn new(growing: Arc<Growing>) -> Grower {
+        Grower { growing, ahead: AHEAD, synced: AtomicU64::new(0) }
+    }
+
+    fn grow(&self, size: u64) -> Result<()> {
+        let Growing { file, changed, .. } = &*self.growing;
+        self.growing.growth().size = size;
+        changed.notify_all();
+        if size >= self.synced.load(Ordering::Relaxed) + SYNCED {
+            file.sync_data().context("writing it")?;
+            self.synced.store(size, Ordering::Relaxed);
+            // What was read is not read again soon. It is advice: nothing hangs on its being taken.
+            if let Some(read) = NonZeroU64::new(self.growing.growth().read) {
+                rustix::fs::fadvise(file, 0, Some(read), rustix::fs::Advice::DontNeed).ok();
+            }
+        }
+        let waits = |growth: &mut Growth| growth.readers > 0 && growth.size > growth.read + self.ahead;
+        drop(changed.wait_while(self.growing.growth(), waits));
+        Ok(())
     }
 
     fn end<T>(&self, done: Result<T>) -> Result<T> {
-        self.0.growth().end = Some(done.as_ref().map(|_| ()).map_err(|error| format!("{error:#}")));
-        self.0.changed.notify_all();
+        self.growing.growth().end = Some(done.as_ref().map(|_| ()).map_err(|error| format!("{error:#}")));
+        self.growing.changed.notify_all();
         done
     }
 }
 
 impl Drop for Grower {
     fn drop(&mut self) {
-        self.0.growth().end.get_or_insert_with(|| Err("the thread that writes it has died".to_owned()));
-        self.0.changed.notify_all();
+        self.growing.growth().end.get_or_insert_with(|| Err("the thread that writes it has died".to_owned()));
+        self.growing.changed.notify_all();
     }
 }
 
@@ -377,12 +409,29 @@ struct FromStart {
     place: u64,
 }
 
+impl FromStart {
+    fn new(bytes: Arc<Growing>) -> FromStart {
+        bytes.growth().readers += 1;
+        FromStart { bytes, place: 0 }
+    }
+}
+
+impl Drop for FromStart {
+    fn drop(&mut self) {
+        self.bytes.growth().readers -= 1;
+        self.bytes.changed.notify_all();
+    }
+}
+
 impl Read for FromStart {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let there = self.bytes.size_beyond(self.place)? - self.place;
         let most = out.len().min(usize::try_from(there).unwrap_or(usize::MAX));
         let length = self.bytes.file.read_at(&mut out[..most], self.place)?;
         self.place += length as u64;
+        let mut growth = self.bytes.growth();
+        growth.read = growth.read.max(self.place);
+        self.bytes.changed.notify_all();
         Ok(length)
     }
 }
@@ -394,7 +443,7 @@ fn put_in_bucket(
     source: &mut dyn Read,
 ) -> Result<ReportMark> {
     let mut file = nameless(temporary)?;
-    let mark = copy(source, &mut file, |_| ())?;
+    let mark = copy(source, &mut file, |_| Ok(()))?;
     file.rewind()?;
     let mut sink = place.create(&name_of(&mark.id)?)?;
     io::copy(&mut file, &mut sink)?;
@@ -409,14 +458,13 @@ fn compressed(path: &Path) -> PathBuf {
 }
 
 /// Copies and hashes; `written` hears how far it has come.
-fn copy(source: &mut dyn Read, to: &mut File, written: impl Fn(u64) + Sync) -> Result<ReportMark> {
+fn copy(source: &mut dyn Read, to: &mut File, written: impl Fn(u64) -> Result<()> + Sync) -> Result<ReportMark> {
     let mut hasher = blake3::Hasher::new();
     let mut done = 0;
     let write = |piece: &[u8]| {
         to.write_all(piece).context("writing it")?;
         done += piece.len() as u64;
-        written(done);
-        Ok(())
+        written(done)
     };
     let hash = |piece: &[u8]| {
         hasher.update(piece);
@@ -536,7 +584,7 @@ mod tests {
 
     fn read(bytes: &Arc<Growing>) -> io::Result<Vec<u8>> {
         let mut read = Vec::new();
-        FromStart { bytes: bytes.clone(), place: 0 }.read_to_end(&mut read).map(|_| read)
+        FromStart::new(bytes.clone()).read_to_end(&mut read).map(|_| read)
     }
 
     #[test]
@@ -546,7 +594,7 @@ mod tests {
         let (file, bytes) = growing(folder.path());
         let mark = mark_of(&mut source.as_slice()).expect("readable");
         let fresh = Fresh { file, mark: mark.clone(), path: folder.path().join("whole") };
-        let grower = Grower(bytes.clone());
+        let grower = Grower::new(bytes.clone());
         let reading = std::thread::spawn(move || read(&bytes));
         let filled = grower.end(fresh.fill(&mut source.as_slice(), &grower)).expect("it is what was marked");
         assert_eq!(reading.join().expect("it reads").expect("readable"), source);
@@ -560,7 +608,7 @@ mod tests {
         let (file, bytes) = growing(folder.path());
         let mark = mark_of(&mut b"one row".as_slice()).expect("readable");
         let fresh = Fresh { file, mark, path: folder.path().join("whole") };
-        let grower = Grower(bytes.clone());
+        let grower = Grower::new(bytes.clone());
         let error = grower.end(fresh.fill(&mut b"one row and half of".as_slice(), &grower)).map(|_| ()).expect_err("it is another");
         assert!(error.to_string().starts_with("it changed while it was taken in"), "{error}");
         assert!(read(&bytes).expect_err("nobody may read it").to_string().contains("its copy failed: it changed"));
@@ -568,10 +616,32 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_stays_near_its_reader_and_ends_without_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = vec![7_u8; 40 * PIECE];
+        let (file, bytes) = growing(folder.path());
+        let mark = mark_of(&mut source.as_slice()).expect("readable");
+        let fresh = Fresh { file, mark, path: folder.path().join("whole") };
+        let ahead = 4 * PIECE as u64;
+        let mut reader = FromStart::new(bytes.clone());
+        let grower = Grower { growing: bytes.clone(), ahead, synced: AtomicU64::new(0) };
+        let copying = std::thread::spawn(move || grower.end(fresh.fill(&mut source.as_slice(), &grower)).map(|_| ()));
+        let mut piece = vec![0; PIECE];
+        for _ in 0..10 {
+            reader.read_exact(&mut piece).expect("it comes");
+            let growth = bytes.growth();
+            assert!(growth.size <= growth.read + ahead + PIECE as u64, "{growth:?}");
+        }
+        drop(reader);
+        copying.join().expect("it ends").expect("it is whole");
+        assert_eq!(bytes.growth().size, 40 * PIECE as u64);
+    }
+
+    #[test]
     fn nobody_waits_for_a_copy_whose_thread_has_died() {
         let folder = tempfile::tempdir().expect("a folder");
         let (_file, bytes) = growing(folder.path());
-        let grower = Grower(bytes.clone());
+        let grower = Grower::new(bytes.clone());
         let reading = std::thread::spawn(move || read(&bytes));
         drop(grower);
         let error = reading.join().expect("it ends").expect_err("there is no end");
