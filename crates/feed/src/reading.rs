@@ -17,7 +17,7 @@ use event::time::{self, Micros};
 use event::{Field, Reject, batch, id, taxonomy};
 
 use crate::rows::Rows;
-use crate::table::{Feed, KindRule};
+use crate::table::{Feed, KindRule, Target};
 
 use self::bound::Bound;
 use self::column::Column;
@@ -216,11 +216,25 @@ impl Block<'_> {
                 let wrong = refused.iter().find(|wrong| wrong.row == row && self.feed.asset.contains(&wrong.field));
                 match wrong {
                     Some(wrong) => self.reject(row, Some(&wrong.column), reason(&wrong.value, wrong.why), rejects),
-                    None => self.reject(row, None, format!("no {}", crate::table::names(&self.feed.asset)), rejects),
+                    None => {
+                        let stated = self.stated_asset(row);
+                        let what = format!("no {}", crate::table::names(&self.feed.asset));
+                        let reason = stated.map_or(what.clone(), |(_, cell)| format!("\"{cell}\" gives {what}"));
+                        self.reject(row, stated.map(|(column, _)| column), reason, rejects);
+                    }
                 }
             }
         }
         Arc::new(names.finish())
+    }
+
+    /// The first cell that was to give an asset, with its column.
+    fn stated_asset(&self, row: usize) -> Option<(&str, &str)> {
+        let names = &self.rows.header.names;
+        let meant =
+            self.feed.assignments.iter().filter(|one| matches!(one.target, Target::Field(field) if self.feed.asset.contains(&field)));
+        let cell = |column: &str| names.iter().position(|name| name == column).map(|place| self.rows.cell(row, place));
+        meant.filter_map(|one| Some((one.column.as_str(), cell(&one.column)?))).find(|(_, cell)| !cell.is_empty())
     }
 
     /// Completes type and taxonomy, and says each row's kind. A row without a type is a reject.
