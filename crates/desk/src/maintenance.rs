@@ -1,12 +1,12 @@
 //! Looking after what is stored: files merged, old ones deleted, what the law lets nobody keep taken out.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use anyhow::Result;
 use event::time::Micros;
-use feed::unpack::{Caps, unpack};
+use feed::unpack::{Caps, Packing, unpack};
 use pipeline::What;
 use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retention, Vacuumed};
 use tracing::warn;
@@ -102,6 +102,10 @@ fn erasing(actor: &Actor, reason: &str, now: Micros) -> Erasing {
     Erasing { by: actor.name.clone(), reason: reason.to_owned(), now, unpack: unpacked }
 }
 
-fn unpacked(report: Box<dyn Read + Send>) -> io::Result<Box<dyn Read>> {
-    unpack(report, u64::MAX, Caps::default())
+fn unpacked(report: Box<dyn Read + Send>) -> io::Result<Option<Box<dyn Read>>> {
+    let mut report = BufReader::new(report);
+    match Packing::of(report.fill_buf()?) {
+        Packing::None => Ok(None),
+        _ => unpack(report, u64::MAX, Caps::default()).map(Some),
+    }
 }

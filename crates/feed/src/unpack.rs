@@ -69,7 +69,7 @@ impl Packing {
 pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Box<dyn Read + 'r>> {
     let mut input = BufReader::with_capacity(1 << 16, Packed(input));
     let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(Box::new(Unpacked(reader)), size, caps)) };
-    Ok(match Packing::of(input.fill_buf().map_err(Packed::<&[u8]>::own_error)?) {
+    Ok(match Packing::of(input.fill_buf().map_err(own_error)?) {
         Packing::Gzip => capped(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
         Packing::Zstd => capped(Box::new(zstd::Decoder::with_buffer(input)?)),
         Packing::Zip => Box::new(NotUnpacked),
@@ -91,13 +91,11 @@ impl std::fmt::Display for Source {
 
 impl std::error::Error for Source {}
 
-impl<R> Packed<R> {
-    /// A source's error as it was, and any other as damage.
-    fn own_error(error: io::Error) -> io::Error {
-        match error.downcast::<Source>() {
-            Ok(source) => source.0,
-            Err(error) => Damaged::error(error.to_string()),
-        }
+/// A source's error as it was, and any other as damage.
+fn own_error(error: io::Error) -> io::Error {
+    match error.downcast::<Source>() {
+        Ok(source) => source.0,
+        Err(error) => Damaged::error(error.to_string()),
     }
 }
 
@@ -117,7 +115,7 @@ impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
-            _ => Packed::<R>::own_error(error),
+            _ => own_error(error),
         })
     }
 }

@@ -171,7 +171,8 @@ impl Intake<'_> {
         })?;
         let mut arrivals = Vec::new();
         for (name, mark) in kept {
-            if self.refuse_erased(&mark.id, &delivery.origin).await? {
+            if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
+                self.refuse_erased(&mark.id, &delivery.origin).await?;
                 continue;
             }
             let origin = name.map_or(delivery.origin.clone(), |name| format!("{}!{name}", delivery.origin));
@@ -194,14 +195,10 @@ impl Intake<'_> {
         Ok(arrivals)
     }
 
-    /// Whether a report must not be kept; it is not, then.
-    async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<bool> {
-        let erased = self.store.must_not_be_kept(report_id).await?;
-        if erased {
-            self.store.delete_report(report_id).await?;
-            warn!(report = %report_id, %origin, "this report was erased, or a person in it: it is not taken in again");
-        }
-        Ok(erased)
+    async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<()> {
+        self.store.delete_report(report_id).await?;
+        warn!(report = %report_id, %origin, "this report was erased, or a person in it: it is not taken in again");
+        Ok(())
     }
 
     /// Keeps a delivery's reports: `whole` keeps it as it came; of a zip each file is kept, and of what has a secret
@@ -309,12 +306,17 @@ impl Intake<'_> {
     ) -> Result<()> {
         let mut group = std::mem::take(&mut waiting.0);
         while !group.is_empty() {
+            for one in &group {
+                self.store.settle_report(&one.arrival.report_id).await?;
+            }
+            // Somebody may have erased one while it was read.
+            let erased = self.store.not_to_be_kept(group.iter().map(|one| one.arrival.report_id.as_str())).await?;
             let mut events = Vec::new();
             let mut rejects = Vec::new();
             let mut rest = Vec::new();
             for one in group {
-                self.store.settle_report(&one.arrival.report_id).await?;
-                if self.refuse_erased(&one.arrival.report_id, &one.arrival.origin).await? {
+                if erased.contains(&one.arrival.report_id) {
+                    self.refuse_erased(&one.arrival.report_id, &one.arrival.origin).await?;
                     self.store.remove_arrival(&one.arrival.id).await?;
                     continue;
                 }

@@ -44,8 +44,8 @@ fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
-/// Makes of a report's bytes as they came what is packed in them.
-pub type Unpack = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read>>;
+/// Makes of a report's bytes as they came what is packed in them; nothing of those that are not packed.
+pub type Unpack = fn(Box<dyn Read + Send>) -> io::Result<Option<Box<dyn Read>>>;
 
 /// Who erases, when and why: kept for ever.
 #[derive(Clone, Debug)]
@@ -112,10 +112,11 @@ impl Store {
         Ok(self.erased().await?.reports.contains(report_id))
     }
 
-    /// Whether a report must not be taken in, should it arrive again: it was erased, or a person in it.
-    pub async fn must_not_be_kept(&self, report_id: &str) -> Result<bool> {
+    /// Which of these reports must not be taken in, should they arrive again: they were erased, or a person in them.
+    pub async fn not_to_be_kept<'r>(&self, reports: impl IntoIterator<Item = &'r str>) -> Result<HashSet<String>> {
         let erased = self.erased().await?;
-        Ok(erased.reports.contains(report_id) || erased.bytes.contains(report_id))
+        let refused = |report: &&str| erased.reports.contains(*report) || erased.bytes.contains(*report);
+        Ok(reports.into_iter().filter(refused).map(str::to_owned).collect())
     }
 
     /// Erases what was said of a person: every event in which one of these values stands as a word, in whatever
@@ -233,22 +234,35 @@ impl Store {
     /// Writes a kept report anew with the words blotted out; it keeps its name. One in which they stand in another
     /// way, as `spoke` may tell, is deleted. False if they are not in it.
     async fn make_unreadable(&self, report_id: &str, words: &[String], spoke: bool, erasing: &Erasing) -> Result<bool> {
-        let work = || -> Result<Option<bool>> {
+        let work = || -> Result<Found> {
             let read = || self.open_report(report_id);
-            if has_words(read()?, words)? {
+            let as_it_came = has_words(read()?, words)?;
+            // What is packed would not unpack any more, were a word in it blotted out.
+            let packed = (erasing.unpack)(read()?)?;
+            if as_it_came && packed.is_none() {
                 self.rewrite_report(report_id, |out| blot_out(&mut read().map_err(io::Error::other)?, out, words, PIECE).map(|_| ()))?;
-                return Ok(Some(true));
+                return Ok(Found::BlottedOut);
             }
-            let packed = || has_words((erasing.unpack)(read()?)?, words);
-            Ok(if spoke || packed()? { Some(false) } else { None })
+            let in_another_way = as_it_came || spoke || packed.map_or(Ok(false), |plain| has_words(plain, words))?;
+            Ok(if in_another_way { Found::Otherwise } else { Found::Nowhere })
         };
-        let blotted = tokio::task::block_in_place(work).with_context(|| format!("erasing in the report {report_id}"))?;
-        if blotted == Some(false) {
+        let found = tokio::task::block_in_place(work).with_context(|| format!("erasing in the report {report_id}"))?;
+        if found == Found::Otherwise {
             self.record(vec![Record { what: "bytes", subject: report_id.to_owned(), event: None }], erasing).await?;
             self.delete_report(report_id).await?;
         }
-        Ok(blotted.is_some())
+        Ok(found != Found::Nowhere)
     }
+}
+
+/// How words stood in a kept report.
+#[derive(Clone, Copy, PartialEq)]
+enum Found {
+    /// As they are, and do no more.
+    BlottedOut,
+    /// Packed, or in another encoding.
+    Otherwise,
+    Nowhere,
 }
 
 struct Record {
@@ -397,11 +411,16 @@ const PIECE: usize = 1 << 20;
 /// What beside a word tells whether it goes on, in bytes.
 const BESIDE: usize = 2;
 
-fn has_words(mut from: impl Read, words: &[String]) -> Result<bool> {
-    match blot_out(&mut from, &mut io::sink(), words, PIECE) {
-        // Damaged bytes end there for every reader.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
-        found => Ok(found?),
+fn has_words(from: impl Read, words: &[String]) -> Result<bool> {
+    Ok(blot_out(&mut UpToDamage(from), &mut io::sink(), words, PIECE)?)
+}
+
+/// Bytes that end where they do not unpack: they do so for every reader.
+struct UpToDamage<R>(R);
+
+impl<R: Read> Read for UpToDamage<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).or_else(|error| if error.kind() == io::ErrorKind::InvalidData { Ok(0) } else { Err(error) })
     }
 }
 

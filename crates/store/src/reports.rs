@@ -10,7 +10,6 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -92,7 +91,7 @@ impl Store {
         let fresh = Fresh { file: fresh_file(folder)?, mark: mark.clone(), path };
         let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
         let grower = Grower::new(bytes.clone());
-        let settled = std::thread::spawn(move || grower.end(fresh.fill(&mut source, &grower))?.settle());
+        let settled = std::thread::spawn(move || fresh.fill(&mut source, grower)?.settle());
         settling.insert(mark.id.clone(), Settling { bytes, settled });
         Ok(())
     }
@@ -286,12 +285,13 @@ impl Fresh {
     }
 
     /// Copies what its mark was taken of.
-    fn fill(mut self, source: &mut dyn Read, grower: &Grower) -> Result<Fresh> {
+    fn fill(mut self, source: &mut dyn Read, mut grower: Grower) -> Result<Fresh> {
         // What grows without end is another after one byte more.
         let mut source = source.take(self.mark.size + 1);
-        let copied = copy(&mut source, self.file.as_file_mut(), |size| grower.grow(size))?;
-        require_unchanged(&copied, &self.mark)?;
-        Ok(self)
+        let copied = copy(&mut source, self.file.as_file_mut(), |size| grower.grow(size));
+        let done = copied.and_then(|copied| require_unchanged(&copied, &self.mark));
+        grower.end(&done);
+        done.map(|()| self)
     }
 
     fn settle_now(self) -> Result<ReportMark> {
@@ -364,21 +364,21 @@ const SYNCED: u64 = 128 << 20;
 struct Grower {
     growing: Arc<Growing>,
     ahead: u64,
-    synced: AtomicU64,
+    synced: u64,
 }
 
 impl Grower {
     fn new(growing: Arc<Growing>) -> Grower {
-        Grower { growing, ahead: AHEAD, synced: AtomicU64::new(0) }
+        Grower { growing, ahead: AHEAD, synced: 0 }
     }
 
-    fn grow(&self, size: u64) -> Result<()> {
+    fn grow(&mut self, size: u64) -> Result<()> {
         let Growing { file, changed, .. } = &*self.growing;
         self.growing.growth().size = size;
         changed.notify_all();
-        if size >= self.synced.load(Ordering::Relaxed) + SYNCED {
+        if size >= self.synced + SYNCED {
             file.sync_data().context("writing it")?;
-            self.synced.store(size, Ordering::Relaxed);
+            self.synced = size;
             // What was read is not read again soon. It is advice: nothing hangs on its being taken.
             if let Some(read) = NonZeroU64::new(self.growing.growth().read) {
                 rustix::fs::fadvise(file, 0, Some(read), rustix::fs::Advice::DontNeed).ok();
@@ -389,10 +389,8 @@ impl Grower {
         Ok(())
     }
 
-    fn end<T>(&self, done: Result<T>) -> Result<T> {
-        self.growing.growth().end = Some(done.as_ref().map(|_| ()).map_err(|error| format!("{error:#}")));
-        self.growing.changed.notify_all();
-        done
+    fn end(self, done: &Result<()>) {
+        self.growing.growth().end = Some(done.as_ref().copied().map_err(|error| format!("{error:#}")));
     }
 }
 
@@ -458,7 +456,7 @@ fn compressed(path: &Path) -> PathBuf {
 }
 
 /// Copies and hashes; `written` hears how far it has come.
-fn copy(source: &mut dyn Read, to: &mut File, written: impl Fn(u64) -> Result<()> + Sync) -> Result<ReportMark> {
+fn copy(source: &mut dyn Read, to: &mut File, mut written: impl FnMut(u64) -> Result<()> + Send) -> Result<ReportMark> {
     let mut hasher = blake3::Hasher::new();
     let mut done = 0;
     let write = |piece: &[u8]| {
@@ -596,7 +594,7 @@ mod tests {
         let fresh = Fresh { file, mark: mark.clone(), path: folder.path().join("whole") };
         let grower = Grower::new(bytes.clone());
         let reading = std::thread::spawn(move || read(&bytes));
-        let filled = grower.end(fresh.fill(&mut source.as_slice(), &grower)).expect("it is what was marked");
+        let filled = fresh.fill(&mut source.as_slice(), grower).expect("it is what was marked");
         assert_eq!(reading.join().expect("it reads").expect("readable"), source);
         assert_eq!(filled.settle_now().expect("it settles"), mark);
         assert_eq!(std::fs::read(folder.path().join("whole")).expect("kept"), source);
@@ -609,7 +607,7 @@ mod tests {
         let mark = mark_of(&mut b"one row".as_slice()).expect("readable");
         let fresh = Fresh { file, mark, path: folder.path().join("whole") };
         let grower = Grower::new(bytes.clone());
-        let error = grower.end(fresh.fill(&mut b"one row and half of".as_slice(), &grower)).map(|_| ()).expect_err("it is another");
+        let error = fresh.fill(&mut b"one row and half of".as_slice(), grower).map(|_| ()).expect_err("it is another");
         assert!(error.to_string().starts_with("it changed while it was taken in"), "{error}");
         assert!(read(&bytes).expect_err("nobody may read it").to_string().contains("its copy failed: it changed"));
         assert!(!folder.path().join("whole").exists());
@@ -624,8 +622,8 @@ mod tests {
         let fresh = Fresh { file, mark, path: folder.path().join("whole") };
         let ahead = 4 * PIECE as u64;
         let mut reader = FromStart::new(bytes.clone());
-        let grower = Grower { growing: bytes.clone(), ahead, synced: AtomicU64::new(0) };
-        let copying = std::thread::spawn(move || grower.end(fresh.fill(&mut source.as_slice(), &grower)).map(|_| ()));
+        let grower = Grower { growing: bytes.clone(), ahead, synced: 0 };
+        let copying = std::thread::spawn(move || fresh.fill(&mut source.as_slice(), grower).map(|_| ()));
         let mut piece = vec![0; PIECE];
         for _ in 0..10 {
             reader.read_exact(&mut piece).expect("it comes");

@@ -111,6 +111,10 @@ async fn store_rows(store: &Store, feed: &str, rows: &[Row]) -> Outcome {
     store.commit(vec![prepared], now()).await.expect("events are committed").outcomes.remove(0)
 }
 
+fn erasing() -> Erasing {
+    Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |_| Ok(None) }
+}
+
 fn limits() -> Limits {
     Limits { memory: 64 << 20, time: Duration::from_secs(60), rows: None }
 }
@@ -723,9 +727,8 @@ async fn what_is_erased_does_not_come_back() {
     };
     say(&report).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
-    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) };
 
-    let done = store.erase_person(&["192.0.2.1".into()], &erasing).await.expect("a person is erased");
+    let done = store.erase_person(&["192.0.2.1".into()], &erasing()).await.expect("a person is erased");
     assert_eq!((done.events, done.sightings, done.reports), (1, 1, 1));
     assert_eq!(ask(&store, "select source_ip from events").await, ["192.0.2.10"]);
     assert_eq!(ask(&store, "select asset from sightings").await, ["192.0.2.10"]);
@@ -738,7 +741,7 @@ async fn what_is_erased_does_not_come_back() {
     assert!(!folder.path().join("events/_delta_log/00000000000000000001.json").exists());
     assert_eq!(ask(&open(&folder).await, "select source_ip from events").await, ["192.0.2.10"]);
 
-    let done = store.erase_report(&report, &erasing).await.expect("a report is erased");
+    let done = store.erase_report(&report, &erasing()).await.expect("a report is erased");
     assert_eq!((done.events, done.reports), (1, 1));
     assert!(store.is_erased(&report).await.expect("erasures are read") && store.open_report(&report).is_err());
     assert_eq!(say(&report).await.erased, 2);
@@ -760,8 +763,7 @@ async fn a_writer_whose_log_was_cut_does_not_write_into_the_past() {
         let prepared = append(&store, FEED, vec![vec![many(FEED, "2023-03-01 00:00:00", turn, 1)]]).await;
         store.commit(vec![prepared], now()).await.expect("events are committed");
     }
-    let erasing = Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) };
-    store.erase_person(&["10.0.0.2".into()], &erasing).await.expect("a person is erased");
+    store.erase_person(&["10.0.0.2".into()], &erasing()).await.expect("a person is erased");
     // The entries that it should have looked at are gone: it must look again.
     let error = other.commit(vec![waiting], now()).await.expect_err("its place is taken");
     assert!(error.is::<Overtaken>(), "{error:#}");
@@ -810,13 +812,7 @@ async fn storage_without_folders_will_do() {
     let mut back = Vec::new();
     tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
     assert!(back == report && store.report_path(&mark.id).is_none());
-    store
-        .erase_person(
-            &["10.0.0.2".into()],
-            &Erasing { by: "officer".into(), reason: "asked to".into(), now: now(), unpack: |report| Ok(report) },
-        )
-        .await
-        .expect("a person is erased");
+    store.erase_person(&["10.0.0.2".into()], &erasing()).await.expect("a person is erased");
     assert_eq!(ask(&store, "select count(*) from events").await, ["200001"]);
 }
 

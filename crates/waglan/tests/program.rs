@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use flate2::Compression;
 use tempfile::TempDir;
 use testkit::{Quarter, quarter, sinkhole};
 
@@ -27,11 +28,29 @@ fn run(command: &mut Command) -> Output {
     command.output().expect("the program starts")
 }
 
+/// What was said on standard error.
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A file in the folder.
+fn written(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).expect("writable");
+    path
+}
+
+/// Bytes as gz. Of those stored as they are what is before a cut can still be read.
+fn packed(bytes: &[u8], how: Compression) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), how);
+    packed.write_all(bytes).and_then(|()| packed.finish()).expect("in memory")
+}
+
 #[track_caller]
 fn succeed(command: &mut Command) -> String {
     let output = run(command);
     let code = output.status.code();
-    assert!(code == Some(0) || code == Some(1), "exit {code:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(code == Some(0) || code == Some(1), "exit {code:?}: {}", told(&output));
     String::from_utf8(output.stdout).expect("results are UTF-8")
 }
 
@@ -99,20 +118,19 @@ fn contents_by(program: &dyn Fn() -> Command) -> Vec<String> {
 fn a_sample_parsed_and_the_same_sample_stored() {
     let folder = TempDir::new().expect("a folder");
     let sample = succeed(waglan(folder.path()).args(["feed", "sample", "cins/army"]));
-    let path = folder.path().join("ci-badguys.txt");
-    std::fs::write(&path, sample).expect("writable");
+    let path = written(&folder, "ci-badguys.txt", sample);
 
     let parsed = run(waglan(folder.path()).args(["parse", "--provider", "cins", "--at", "2026-03-03T06:00:00Z"]).arg(&path));
     assert_eq!(parsed.status.code(), Some(1), "one row is rejected");
     let said = String::from_utf8_lossy(&parsed.stdout).into_owned();
     assert!(said.starts_with("2026-03-03T00:00:00Z blacklist listing"), "{said}");
-    assert!(String::from_utf8_lossy(&parsed.stderr).contains("rejected line"), "{}", String::from_utf8_lossy(&parsed.stderr));
+    assert!(told(&parsed).contains("rejected line"), "{}", told(&parsed));
 
     let data = folder.path().join("data");
     let take = || run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-03T06:00:00Z"]).arg(&path));
     assert_eq!(take().status.code(), Some(1));
     let events = query(&data, "SELECT count(*) AS events FROM events");
-    assert!(String::from_utf8_lossy(&take().stderr).contains("is in the store already"));
+    assert!(told(&take()).contains("is in the store already"));
     assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), events, "the same again changes nothing");
     assert_eq!(query(&data, "SELECT count(*) AS days FROM deliveries"), "days\n1\n");
 
@@ -139,7 +157,7 @@ fn wrong_use_is_told_in_a_sentence() {
     for (arguments, expected) in table {
         let output = run(waglan(&folder.path().join("none")).args(arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = told(&output);
         assert!(said.starts_with(expected), "{arguments:?} says {said}");
     }
 }
@@ -294,7 +312,7 @@ fn where_nothing_can_be_written_nothing_is_lost() {
             full.args(["-c", &command, env!("CARGO_BIN_EXE_waglan"), "ingest", "--feed", one.feed, "--at", &one.at]).arg(&one.path);
             let output = run(full.env("WAGLAN_DATA", &data));
             if output.status.code() == Some(2) {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let said = told(&output);
                 assert!(said.contains("error: "), "{said}");
             }
         }
@@ -341,13 +359,12 @@ fn a_disk_that_is_full_or_read_only_loses_nothing() {
         .iter()
         .map(|one| format!("\"$1\" ingest --feed {} --at {} '{}' || echo \"exit $?\"\n", one.feed, one.at, one.path.display()))
         .collect();
-    let script = folder.path().join("all.sh");
-    std::fs::write(&script, all.concat()).expect("writable");
+    let script = written(&folder, "all.sh", all.concat());
     let mut bad = Command::new("unshare");
     bad.args(alone_in_a_namespace).args(["bash", "-c", BAD_DISKS, "bash", env!("CARGO_BIN_EXE_waglan")]);
     bad.args([&disk, &script, &left]).env("WAGLAN_DATA", &disk).env_remove("WAGLAN_CONFIG");
     let output = run(&mut bad);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = told(&output);
     let codes = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{codes}{said}");
     assert!(said.contains("No space left on device") && said.contains("Read-only file system"), "{said}");
@@ -434,7 +451,7 @@ fn the_store_may_lie_in_a_bucket() {
     std::fs::write(&config, std::fs::read_to_string(&config).expect("text").replace("home =", "# home =")).expect("writable");
     let refused = run(&mut ingest_by(&program, &handed[0]));
     assert_eq!(refused.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let said = told(&refused);
     assert!(said.contains("state in the configuration which folder holds the rest, as home ="), "{said}");
 }
 
@@ -451,8 +468,7 @@ fn a_mended_table_is_applied_by_reading_again() {
         )
     };
     std::fs::write(own.join("list.toml"), table("")).expect("writable");
-    let report = folder.path().join("report.csv");
-    std::fs::write(&report, "address,seen\n192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,01.03.2026\n").expect("writable");
+    let report = written(&folder, "report.csv", "address,seen\n192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,01.03.2026\n");
     let ingested = run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-02"]).arg(&report));
     assert_eq!(ingested.status.code(), Some(1));
     assert_eq!(
@@ -462,7 +478,7 @@ fn a_mended_table_is_applied_by_reading_again() {
 
     std::fs::write(own.join("list.toml"), table(" | time %d.%m.%Y")).expect("writable");
     let retried = run(waglan(&data).args(["rejects", "retry", "--feed", "example/list"]));
-    assert_eq!(retried.status.code(), Some(0), "{}", String::from_utf8_lossy(&retried.stderr));
+    assert_eq!(retried.status.code(), Some(0), "{}", told(&retried));
     assert_eq!(
         query(&data, "SELECT source_ip, time_source FROM events ORDER BY 1"),
         "source_ip,time_source\n192.0.2.1,2026-03-01T10:00:00Z\n192.0.2.2,2026-03-01T00:00:00Z\n",
@@ -473,7 +489,7 @@ fn a_mended_table_is_applied_by_reading_again() {
 
 /// An archive of one file in a folder, packed: how some providers hand out their tables.
 fn packed_archive(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, bytes) in [("Tables_20240101/README.txt", b"read me".as_slice()), (name, bytes)] {
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);
@@ -504,17 +520,13 @@ fn a_table_of_addresses_comes_as_providers_hand_it_out() {
     let made_up = folder.path().join("made-up");
     succeed(waglan(&made_up).args(["demo", "--tables-only"]));
     let table = std::fs::read(made_up.join("geo/places/2024-01-01.mmdb")).expect("it was put there");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("writable");
-        path.display().to_string()
-    };
+    let write = |name: &str, bytes: &[u8]| written(&folder, name, bytes).display().to_string();
     let archive = packed_archive("Tables_20240101/places.mmdb", &table);
     let good = [write("places.mmdb", &table), write("places.tar.gz", &archive), serve(table.clone()), serve(archive)];
     for (number, source) in good.iter().enumerate() {
         let data = folder.path().join(format!("data-{number}"));
         let updated = run(waglan(&data).env("NO_PROXY", "127.0.0.1").args(["geo", "update", "--name", "places", source]));
-        let said = String::from_utf8_lossy(&updated.stderr).into_owned();
+        let said = told(&updated);
         assert!(said.starts_with("places holds from 2024-01-01 on: "), "{source}: {said}");
         assert!(said.contains("note: No table says whose networks addresses are in"), "{source}: {said}");
         assert_eq!(std::fs::read(data.join("geo/places/2024-01-01.mmdb")).expect("it is there"), table, "{source}");
@@ -528,7 +540,7 @@ fn a_table_of_addresses_comes_as_providers_hand_it_out() {
     ];
     for (source, expected) in bad {
         let refused = run(waglan(&data).args(["geo", "update", &source]));
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let said = told(&refused);
         assert_eq!(refused.status.code(), Some(2), "{source}: {said}");
         assert!(said.contains(expected), "{source}: {said}");
     }
@@ -539,12 +551,8 @@ fn a_table_of_addresses_comes_as_providers_hand_it_out() {
 fn a_new_kind_of_report_is_read_after_an_update() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("writable");
-        path
-    };
-    let document = write(
+    let document = written(
+        &folder,
         "schema.json",
         r#"{
 "scan_ssh": {"feed_name": "SSH", "file_name": "scan_ssh"},
@@ -557,11 +565,11 @@ fn a_new_kind_of_report_is_read_after_an_update() {
 "scan_fog": {"feed_name": "Fog", "file_name": "scan_fog"}
 }"#,
     );
-    let report = write("2026-03-02-scan_lamp-example.csv", "timestamp,ip,watts\n2026-03-01 10:00:00,192.0.2.1,60\n");
+    let report = written(&folder, "2026-03-02-scan_lamp-example.csv", "timestamp,ip,watts\n2026-03-01 10:00:00,192.0.2.1,60\n");
     let ingest = || run(waglan(&data).args(["ingest", "--provider", "shadowserver"]).arg(&report));
     assert_eq!(ingest().status.code(), Some(2), "nobody knows such a report yet");
     let updated = run(waglan(&data).args(["feed", "update", "shadowserver"]).arg(&document));
-    let said = String::from_utf8_lossy(&updated.stderr).into_owned();
+    let said = told(&updated);
     assert_eq!(updated.status.code(), Some(1), "{said}");
     assert!(said.contains("3 report types, 1 of them new, 0 with new columns"), "{said}");
     assert!(said.contains("refused: scan_fog: it has no classification.type"), "{said}");
@@ -607,7 +615,7 @@ fn other_engines_read_the_table_as_it_lies() {
     let output = run(Command::new(python).args(["-c", OTHER_ENGINES]).arg(data.join("events")).arg(ALIKE));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected = format!("deltalake [{0}]\nduckdb [{0}]\n{1}", pairs.join(", "), query(&data, ALIKE));
-    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, expected, "{}", told(&output));
 }
 
 /// What is packed and damaged is read as far as it goes; it must not stand in anyone's way.
@@ -615,25 +623,11 @@ fn other_engines_read_the_table_as_it_lies() {
 fn a_damaged_report_is_read_up_to_the_damage() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).expect("writable");
-        path
-    };
-    let packed = |text: &str| {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-        packed.write_all(text.as_bytes()).expect("it packs");
-        packed.finish().expect("it packs")
-    };
-    let whole = packed("http://a.example/1\nhttp://b.example/2\nhttp://c.example/3\n");
-    let cut = write("cut.txt.gz", &whole[..whole.len() - 16]);
-    let garbage = write("garbage.txt.gz", b"\x1f\x8b\x08\x00and then nothing that unpacks");
-    let nested = write("nested.txt.gz", &{
-        let mut outer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        outer.write_all(b"PK\x03\x04 a zip").expect("it packs");
-        outer.finish().expect("it packs")
-    });
-    let sound = write("sound.txt", b"http://d.example/4\n");
+    let whole = packed(b"http://a.example/1\nhttp://b.example/2\nhttp://c.example/3\n", Compression::none());
+    let cut = written(&folder, "cut.txt.gz", &whole[..whole.len() - 16]);
+    let garbage = written(&folder, "garbage.txt.gz", b"\x1f\x8b\x08\x00and then nothing that unpacks");
+    let nested = written(&folder, "nested.txt.gz", packed(b"PK\x03\x04 a zip", Compression::none()));
+    let sound = written(&folder, "sound.txt", b"http://d.example/4\n");
     let take = |path: &Path, at: &str| run(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", at]).arg(path)).status.code();
     assert_eq!(take(&cut, "2026-03-02"), Some(1));
     assert_eq!(take(&garbage, "2026-03-03"), Some(1));
@@ -651,14 +645,13 @@ fn a_damaged_report_is_read_up_to_the_damage() {
 fn a_file_that_nobody_knows_keeps_no_other_out() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let sound = folder.path().join("sound.txt");
-    std::fs::write(&sound, "http://a.example/1\n").expect("writable");
+    let sound = written(&folder, "sound.txt", "http://a.example/1\n");
     let output = run(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).args([
         &folder.path().join("missing.txt"),
         &sound,
         &folder.path().to_path_buf(),
     ]));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = told(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("missing.txt: opening") && said.contains("is not a file") && said.contains("1 new events"), "{said}");
     assert!(said.contains("No table says where addresses are"), "{said}");
@@ -669,29 +662,24 @@ fn a_file_that_nobody_knows_keeps_no_other_out() {
 fn reports_expire_when_all_their_deliveries_have() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("writable");
-        path
-    };
-    let (old, again) = (write("old.txt", "http://a.example/1\n"), write("again.txt", "http://b.example/2\n"));
+    let (old, again) = (written(&folder, "old.txt", "http://a.example/1\n"), written(&folder, "again.txt", "http://b.example/2\n"));
     let take = |path: &Path, at: &str| succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", at]).arg(path));
     take(&old, "2025-01-01");
     take(&again, "2025-01-01");
     succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&again));
     std::fs::write(data.join("waglan.toml"), "[retention.reports]\n\"*\" = 30\n").expect("writable");
     let retained = run(waglan(&data).args(["store", "retain"]));
-    let said = String::from_utf8_lossy(&retained.stderr).into_owned();
+    let said = told(&retained);
     assert!(said.contains("0 events taken out or shortened, 1 kept reports deleted"), "{said}");
     assert_eq!(files_below(&data.join("reports")).len(), 1);
     let reread = run(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
-    let said = String::from_utf8_lossy(&reread.stderr).into_owned();
+    let said = told(&reread);
     assert!(said.contains("is not kept any more"), "{said}");
     for (wrong, why) in [("memory = 0", "memory = 0: it is at least 64"), ("[retention.fields.\"*\"]\n\"time.source\" = 1", "time_source")]
     {
         std::fs::write(data.join("waglan.toml"), wrong).expect("writable");
         let refused = run(waglan(&data).args(["store", "retain"]));
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let said = told(&refused);
         assert!(refused.status.code() == Some(2) && said.contains(why), "{said}");
     }
 }
@@ -701,8 +689,7 @@ fn names_are_taken_apart_in_any_case_and_only_names() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
     std::fs::create_dir(&data).expect("a folder");
-    let report = folder.path().join("report.txt");
-    std::fs::write(&report, "http://a.example/1\n").expect("writable");
+    let report = written(&folder, "report.txt", "http://a.example/1\n");
     succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&report));
     let of = |host: &str| {
         query(&data, &format!("SELECT registrable_domain('{host}') AS a, public_suffix('{host}') AS b, top_level_domain('{host}') AS c"))
@@ -713,8 +700,7 @@ fn names_are_taken_apart_in_any_case_and_only_names() {
     let idf = run(waglan(&data).args(["query", "--format", "idf", "SELECT * FROM events"]));
     let line: serde_json::Value = serde_json::from_slice(&idf.stdout).expect("one event");
     assert_eq!((&line["feed.name"], &line["source.domain_suffix"]), (&"Community feed".into(), &"example".into()), "{line}");
-    let read = folder.path().join("events.json");
-    std::fs::write(&read, &idf.stdout).expect("writable");
+    let read = written(&folder, "events.json", &idf.stdout);
     let parsed = run(waglan(&data).args(["parse", "--feed", "intelmq/events", "--format", "idf"]).arg(&read));
     let again: serde_json::Value = serde_json::from_slice(&parsed.stdout).expect("one event");
     assert_eq!(again["source.domain_suffix"], line["source.domain_suffix"], "what was written can be read");
@@ -734,7 +720,7 @@ fn a_table_of_ones_own_is_checked_with_the_sample_beside_it() {
     std::fs::write(own.join("bad.toml"), "format = \"parchment\"\n").expect("writable");
     let check = || {
         let output = run(waglan(&data).args(["feed", "check", "mycert/bots"]));
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (output.status.code(), told(&output))
     };
     let (_, said) = check();
     assert!(said.contains("it has no sample: put a report") && said.contains("mycert/bad.toml"), "{said}");
@@ -749,10 +735,9 @@ fn a_table_of_ones_own_is_checked_with_the_sample_beside_it() {
 fn an_impossible_time_stops_nothing() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let report = folder.path().join("1601-01-01-feed.txt");
-    std::fs::write(&report, "http://a.example/1\n").expect("writable");
+    let report = written(&folder, "1601-01-01-feed.txt", "http://a.example/1\n");
     let output = run(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "0001-01-01"]).arg(&report));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = told(&output);
     assert!(output.status.code() == Some(2) && said.contains("a time before 1970 or after 2199"), "{said}");
     succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed"]).arg(&report));
     assert_eq!(query(&data, "SELECT count(*) AS sightings FROM sightings"), "sightings\n1\n");
@@ -762,20 +747,15 @@ fn an_impossible_time_stops_nothing() {
 fn a_person_is_erased_from_every_report() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("writable");
-        path
-    };
     let name = "jane.doe@example.org";
     let row = |id: &str, value: &str, by: &str| {
         format!(
             "\"{id}\": [{{\"ioc_value\": \"{value}\", \"ioc_type\": \"ip:port\", \"threat_type\": \"botnet_cc\", \"reporter\": \"{by}\"}}]"
         )
     };
-    let first = write("1.json", &format!("{{{}}}", row("1", "192.0.2.1:443", name)));
-    let repeat = write("2.json", &format!("{{{}, {}}}", row("1", "192.0.2.1:443", name), row("2", "192.0.2.2:443", "other")));
-    let rejected = write("3.json", &format!("{{{}, {}}}", row("3", "no address", name), row("4", "192.0.2.4:443", "other")));
+    let first = written(&folder, "1.json", format!("{{{}}}", row("1", "192.0.2.1:443", name)));
+    let repeat = written(&folder, "2.json", format!("{{{}, {}}}", row("1", "192.0.2.1:443", name), row("2", "192.0.2.2:443", "other")));
+    let rejected = written(&folder, "3.json", format!("{{{}, {}}}", row("3", "no address", name), row("4", "192.0.2.4:443", "other")));
     for report in [&first, &repeat, &rejected] {
         run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", "2026-03-02"]).arg(report));
     }
@@ -795,13 +775,8 @@ fn a_person_is_erased_from_every_report() {
 fn an_erased_report_is_in_no_version() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("writable");
-        path
-    };
-    let first = write("1.txt", "http://both.example/\nhttp://first.example/\n");
-    let second = write("2.txt", "http://both.example/\nhttp://second.example/\n");
+    let first = written(&folder, "1.txt", "http://both.example/\nhttp://first.example/\n");
+    let second = written(&folder, "2.txt", "http://both.example/\nhttp://second.example/\n");
     for report in [&first, &second] {
         succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(report));
     }
@@ -815,31 +790,30 @@ fn an_erased_report_is_in_no_version() {
     assert!(!before.is_empty() && before.iter().all(|file| !file.exists()), "no older version can be read");
 }
 
+/// Packed so that the name cannot be seen, so that it can, and damaged.
 #[test]
 fn a_packed_report_with_an_erased_person_comes_back_by_no_way() {
-    let folder = TempDir::new().expect("a folder");
-    let data = folder.path().join("data");
-    let report = folder.path().join("export.json.gz");
     let rows = r#"{"1": [{"ioc_value": "192.0.2.1:443", "ioc_type": "ip:port", "threat_type": "botnet_cc", "reporter": "somebody@example.org"}],
         "2": [{"ioc_value": "192.0.2.2:443", "ioc_type": "ip:port", "threat_type": "botnet_cc", "reporter": "other"}]}"#;
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(rows.as_bytes()).expect("it packs");
-    std::fs::write(&report, packed.finish().expect("it packs")).expect("writable");
-    let kept = || files_below(&data.join("reports")).len();
-    let take = |day: &str| run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", day]).arg(&report));
-    take("2026-03-02");
-    assert_eq!(kept(), 1);
-    succeed(waglan(&data).args(["store", "erase", "--person", "somebody@example.org", "--reason", "on request"]));
-    assert_eq!(kept(), 0);
-    take("2026-03-02");
-    let again = take("2026-03-03");
-    let said = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(said.contains("this report was erased, or a person in it: it is not taken in again"), "{said}");
-    assert_eq!(kept(), 0, "neither the delivery that is known nor a later one brings its bytes back");
-    let reread = run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"]));
-    let said = String::from_utf8_lossy(&reread.stderr).into_owned();
-    assert!(said.contains("is not kept any more: the days 2026-03-02 cannot be read again"), "{said}");
-    assert_eq!(query(&data, "SELECT source_ip FROM events"), "source_ip\n192.0.2.2\n", "the others' events stay");
+    let (shorter, stored) = (packed(rows.as_bytes(), Compression::best()), packed(rows.as_bytes(), Compression::none()));
+    for (name, bytes) in [("1.json.gz", shorter.as_slice()), ("2.json.gz", &stored), ("3.json.gz", &stored[..stored.len() - 4])] {
+        let folder = TempDir::new().expect("a folder");
+        let data = folder.path().join("data");
+        let report = written(&folder, name, bytes);
+        let kept = || files_below(&data.join("reports")).len();
+        let take = |day: &str| run(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", day]).arg(&report));
+        take("2026-03-02");
+        assert_eq!(kept(), 1, "{name}");
+        succeed(waglan(&data).args(["store", "erase", "--person", "somebody@example.org", "--reason", "on request"]));
+        assert_eq!(kept(), 0, "{name}");
+        take("2026-03-02");
+        let said = told(&take("2026-03-03"));
+        assert!(said.contains("this report was erased, or a person in it: it is not taken in again"), "{name}: {said}");
+        assert_eq!(kept(), 0, "{name}: neither the delivery that is known nor a later one brings its bytes back");
+        let said = told(&run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"])));
+        assert!(said.contains("is not kept any more: the days 2026-03-02 cannot be read again"), "{name}: {said}");
+        assert_eq!(query(&data, "SELECT source_ip FROM events"), "source_ip\n192.0.2.2\n", "{name}: the others' events stay");
+    }
 }
 
 #[test]

@@ -49,6 +49,9 @@ impl Column {
 
     pub(crate) fn write(&mut self, field: &Field, array: &ArrayRef) -> Result<()> {
         ensure!(array.data_type() == field.data_type(), "it is {}, not {}", array.data_type(), field.data_type());
+        if matches!(self.said, Said::ManyThings) {
+            return self.encode(field, array);
+        }
         match (&mut self.said, only_value(array)) {
             (Said::Nothing, Some(value)) => {
                 // A copy: a slice would keep the whole array.
