@@ -24,9 +24,6 @@ pub const BLOCK: usize = 1 << 20;
 /// No row is longer than this, in bytes. A longer one is a reject, and what follows it is read.
 pub const LONGEST_ROW: usize = 4 << 20;
 
-/// No JSON document that must be read whole is longer than this, in bytes.
-pub const LONGEST_DOCUMENT: usize = 512 << 20;
-
 /// Reads a report and cuts it into rows, block by block.
 pub struct Splitter<R> {
     input: Decoded<UntilDamage<R>>,
@@ -93,8 +90,8 @@ impl<R: Read> Splitter<R> {
             Shape::Lines(shape) => shape.next_rows(&mut self.input),
         }?;
         if let Some(mut rows) = rows {
-            let by_line = !matches!(self.shape, Shape::Json(_));
-            if by_line && self.input.source().damage.is_some() {
+            // A JSON row says itself where it ends.
+            if matches!(self.shape, Shape::Csv(_) | Shape::Lines(_)) && self.input.source().damage.is_some() {
                 rows.reject_unended();
             }
             self.header = rows.header.clone();

@@ -1,4 +1,4 @@
-//! Delimited text as it comes: which cells a report falls into, whatever its writer did to it.
+//! Reports as they come: which cells one falls into, whatever its writer did to it.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -7,11 +7,18 @@ use feed::catalog::File;
 use feed::{Catalog, Splitter};
 use proptest::prelude::*;
 
-/// A feed whose form is this.
+/// A feed whose form is this; delimited text where it does not say.
 fn catalog(form: &str) -> Catalog {
     let provider = "name = \"Example\"\ntlp = \"green\"\n";
+    let format = if form.starts_with("[json]") {
+        "json"
+    } else if form.starts_with("# a row a line") {
+        "jsonl"
+    } else {
+        "csv"
+    };
     let table = format!(
-        "name = \"Odd\"\nformat = \"csv\"\nmeans = \"blacklist\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\n\
+        "name = \"Odd\"\nformat = \"{format}\"\nmeans = \"blacklist\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\n\
          {form}\n[rows]\nip = \"source.ip\"\n"
     );
     let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
@@ -41,7 +48,7 @@ fn read(form: &str, report: impl Read) -> String {
 fn a_report_falls_into_its_cells() {
     let unclosed = "rejected 2: a quote is opened and never closed\n";
     // What is odd about it, the form where it is not the usual one, the report, and what it is cut into.
-    let cases: [(&str, &str, &[u8], &str); 24] = [
+    let cases: [(&str, &str, &[u8], &str); 25] = [
         ("nothing", "", b"ip,port\n192.0.2.1,80\n", "2: 192.0.2.1|80\n"),
         ("no line end at the end", "", b"ip,port\n192.0.2.1,80", "2: 192.0.2.1|80\n"),
         ("no rows", "", b"ip,port\n", ""),
@@ -50,6 +57,7 @@ fn a_report_falls_into_its_cells() {
         ("UTF-16 with its mark", "", b"\xff\xfei\0p\0\n\0\xe9\0\n\0", "2: \u{e9}\n"),
         ("a line that is not UTF-8", "", b"ip,name\n1,\xe9t\xe9\n2,\xc3\xa9\n", "2: 1|\u{e9}t\u{e9}\n3: 2|\u{e9}\n"),
         ("CRLF", "", b"ip,port\r\n192.0.2.1,80\r\n\"192.0.2.2\",\"81\"\r\n", "2: 192.0.2.1|80\n3: 192.0.2.2|81\n"),
+        ("CR alone", "", b"ip,port\r192.0.2.1,80\r192.0.2.2,81", "2: 192.0.2.1|80\n3: 192.0.2.2|81\n"),
         ("CRLF but for one", "", b"ip,port\r\n192.0.2.1,80\n192.0.2.2,81\r\n", "2: 192.0.2.1|80\n3: 192.0.2.2|81\n"),
         ("a NUL", "", b"ip,port\n192.0\0.2.1,80\n", "2: 192.0\0.2.1|80\n"),
         ("blank lines", "", b"\nip,port\n\n192.0.2.1,80\n\r\n", "4: 192.0.2.1|80\n"),
@@ -91,6 +99,67 @@ fn a_line_of_20_megabytes_costs_itself_and_no_other() {
         report.extend(b"\n3,b\n");
         assert_eq!(read("", report.as_slice()), format!("2: 1|a\n4: 3|b\nrejected 3: {reason}\n"), "of {}", char::from(long));
     }
+}
+
+#[test]
+fn a_document_falls_into_its_rows() {
+    let (deep, long) = ("[".repeat(200), format!("{{\"1\": {{\"ip\": \"{}\"}}, \"2\": {{\"ip\": \"b\"}}}}", "x".repeat(5 << 20)));
+    let broken = |line: u64, why: &str| format!("rejected {line}: from here on the document is not JSON: {why}\n");
+    let none = "rejected 1: the row is no JSON object\nrejected 2: the row is no JSON object\nrejected 3: the row is no JSON object\n";
+    let wrong = "rejected 2: the row is not JSON: expected value at line 1 column 8\n";
+    // What is odd about it, the path to the rows, the document, and what it is cut into.
+    let cases: [(&str, &str, &str, &str); 21] = [
+        ("nothing", "", r#"[{"ip": "192.0.2.1", "port": 80}, {"ip": "192.0.2.2"}]"#, "1: 192.0.2.1|80\n2: 192.0.2.2|\n"),
+        ("one row and no list", "", r#"{"ip": "192.0.2.1"}"#, "1: 192.0.2.1\n"),
+        ("white space and a byte order mark", "", "\u{feff}\r\n [ \t{\"ip\" :\"a\"} \n , {\"ip\": \"b\"}]\n\n", "1: a\n2: b\n"),
+        ("no bytes", "", "", ""),
+        ("nothing but null", "", " null ", ""),
+        ("nothing but a number", "", "12", "rejected 1: the row is no JSON object\n"),
+        ("an empty list", "data", r#"{"data": [], "next": {}}"#, ""),
+        ("rows under names", "a.b", r#"{"x": [{"ip": "no"}], "a": {"c": "}]", "b": [{"ip": "a"}]}, "y": 1}"#, "1: a\n"),
+        ("lists on the way", "a.b", r#"[{"a": [{"b": {"ip": "a"}}, {"b": [{"ip": "b"}, {"ip": "c"}]}]}, 7]"#, "1: a\n2: b\n3: c\n"),
+        ("rows under keys", "*.*", r#"{"7": {"x\n": {"ip": "a"}}, "8": {}, "9": [{"ip": "b"}]}"#, "1: 7|x\n|a\n2: 9||b\n"),
+        ("lists within a row", "", r#"[{"ip": [1, 2], "of": {"ip": "a, b", "x": null}}]"#, "1: [1,2]|a, b\n"),
+        ("rows that are none", "", r#"[1, null, [], {"ip": "a"}]"#, &format!("4: a\n{none}")),
+        ("a row that is broken", "", r#"[{"ip": "a"}, {"ip": b}, {"ip": "c"}]"#, &format!("1: a\n3: c\n{wrong}")),
+        ("quotes and brackets within text", "", r#"[{"ip": "\"]}\\", "x": "{"}, {"ip": "\u00e9"}]"#, "1: \"]}\\|{\n2: \u{e9}|\n"),
+        ("no end", "", r#"[{"ip": "a"}, {"ip": "b"#, &format!("1: a\n{}", broken(2, "it ends too early"))),
+        ("no end of the list", "", r#"[{"ip": "a"}"#, &format!("1: a\n{}", broken(2, "it ends too early"))),
+        ("no comma", "", r#"[{"ip": "a"} {"ip": "b"}]"#, &format!("1: a\n{}", broken(2, "a comma or an end is missing"))),
+        ("the wrong end", "a", r#"{"a": [{"ip": "a"}}"#, &format!("1: a\n{}", broken(2, "what is opened and what is closed differ"))),
+        ("more than one document", "", "{\"ip\": \"a\"}\n{\"ip\": \"b\"}", &format!("1: a\n{}", broken(2, "something follows its end"))),
+        ("depth", "a", &deep, &broken(1, "lists and objects lie too deep in each other")),
+        ("a row of 5 megabytes", "*", &long, "2: 2|b\nrejected 1: the row is longer than 4 MiB\n"),
+    ];
+    for (odd, path, document, expected) in cases {
+        let form = format!("[json]\nrows = \"{path}\"\n");
+        assert_eq!(read(&form, document.as_bytes()), expected, "{odd}");
+        if document.len() < 1000 {
+            assert_eq!(read(&form, Drops(document.as_bytes())), expected, "{odd}, a byte at a time");
+        }
+    }
+}
+
+/// Every row with names of its own: a table of them all would be a million columns wide.
+#[test]
+fn rows_that_have_no_names_in_common_take_no_room_for_those_they_lack() {
+    let row = |row: usize| format!("{{{}}}", (0..40).map(|key| format!("\"{row}_{key}\": 1")).collect::<Vec<_>>().join(", "));
+    let rows: Vec<String> = (0..25_000).map(row).collect();
+    let list = format!("[{}]", rows.join(", "));
+    for (form, report) in [("[json]\n", &list), ("# a row a line\n", &rows.join("\n"))] {
+        let catalog = catalog(form);
+        let mut splitter = Splitter::new(catalog.feed("example/odd").expect("just made"), report.as_bytes());
+        let mut seen = 0;
+        while let Some(rows) = splitter.next_rows().expect("reads from memory") {
+            assert!(rows.cells.len() < 2 << 20, "{} cells", rows.cells.len());
+            seen += rows.lines.len();
+        }
+        assert_eq!(seen, 25_000);
+    }
+    let wide = format!("{{{}}}\n{{\"ip\": \"a\"}}\n", (0..5000).map(|key| format!("\"{key}\": 1")).collect::<Vec<_>>().join(", "));
+    assert_eq!(read("# a row a line\n", wide.as_bytes()), "2: a\nrejected 1: the row has more than 4096 values\n");
+    let one_line = format!("[{}]", rows[..2000].join(", "));
+    assert_eq!(read("# a row a line\n", one_line.as_bytes()).lines().count(), 2000);
 }
 
 proptest! {

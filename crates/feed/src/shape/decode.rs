@@ -13,11 +13,13 @@ pub(super) struct Decoded<R> {
     started: bool,
     declared: Option<&'static Encoding>,
     decoder: Option<Decoder>,
+    /// Whether lines end with CR alone, as the first piece tells.
+    ends_with_cr: Option<bool>,
 }
 
 impl<R: Read> Decoded<R> {
     pub(super) fn new(input: R, declared: Option<&'static Encoding>) -> Decoded<R> {
-        Decoded { input, head: Vec::new(), started: false, declared, decoder: None }
+        Decoded { input, head: Vec::new(), started: false, declared, decoder: None, ends_with_cr: None }
     }
 
     pub(super) fn source(&mut self) -> &mut R {
@@ -43,11 +45,12 @@ impl<R: Read> Decoded<R> {
         Ok(())
     }
 
-    /// Appends about `size` more bytes; false at the end.
+    /// Appends about `size` more bytes, in which no line ends with CR alone; false at the end.
     pub(super) fn read_more(&mut self, buffer: &mut Vec<u8>, size: usize) -> io::Result<bool> {
         if !self.started {
             self.start()?;
         }
+        let start = buffer.len();
         let mut raw = std::mem::take(&mut self.head);
         let end = {
             let wanted = size.saturating_sub(raw.len()).max(1) as u64;
@@ -62,6 +65,10 @@ impl<R: Read> Decoded<R> {
                 let (_result, _read, _had_errors) = decoder.decode_to_string(&raw, &mut text, end);
                 buffer.extend_from_slice(text.as_bytes());
             }
+        }
+        let piece = &mut buffer[start..];
+        if *self.ends_with_cr.get_or_insert_with(|| piece.contains(&b'\r') && !piece.contains(&b'\n')) {
+            piece.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
         }
         Ok(!end)
     }

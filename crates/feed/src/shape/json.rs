@@ -1,5 +1,7 @@
 //! JSON documents and JSON lines: nested values become cells named by their path, `outer.inner`.
 
+mod document;
+
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -7,142 +9,64 @@ use std::sync::Arc;
 use event::Reject;
 use serde_json::Value;
 
-use super::decode::{Decoded, text_of};
+pub(super) use self::document::Document;
+use super::BLOCK;
+use super::decode::Decoded;
 use super::lines::LineSource;
-use super::{BLOCK, LONGEST_DOCUMENT};
 use crate::rows::{Header, Rows, Span};
 
 /// Objects within objects are followed this far down; what is deeper is kept as JSON.
 const DEEPEST: usize = 8;
 
-/// A document that must be read whole, since its end decides whether it is JSON.
-pub(super) struct Document {
-    path: Vec<String>,
-    rows: Option<std::vec::IntoIter<Found>>,
-    number: u64,
-}
+/// No block has more rows than this.
+const MOST_ROWS: usize = 4096;
 
-/// A row in the document: the keys that the path's stars stood for, and the value.
-struct Found {
-    keys: Vec<String>,
-    value: Value,
-}
+/// A row with more values than this is a reject: each may be a column.
+const MOST_VALUES: usize = 4096;
 
-impl Document {
-    pub(super) fn new(path: Vec<String>) -> Document {
-        Document { path, rows: None, number: 0 }
-    }
-
-    pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
-        const ROWS: usize = 4096;
-        if self.rows.is_none() {
-            let found = match self.read(input)? {
-                Ok(found) => found,
-                Err(reject) => {
-                    self.rows = Some(Vec::new().into_iter());
-                    return Ok(Some(Rows { rejects: vec![reject], ..Rows::default() }));
-                }
-            };
-            self.rows = Some(found.into_iter());
-        }
-        let source = self.rows.as_mut().expect("just set");
-        let mut builder = Builder::default();
-        for found in source.take(ROWS) {
-            self.number += 1;
-            builder.push(self.number, found);
-        }
-        Ok((!builder.is_empty()).then(|| builder.finish()))
-    }
-
-    fn read<R: Read>(&self, input: &mut Decoded<R>) -> io::Result<Result<Vec<Found>, Reject>> {
-        let mut bytes = Vec::new();
-        while input.read_more(&mut bytes, BLOCK)? {
-            if bytes.len() > LONGEST_DOCUMENT {
-                let reason = format!("the document is longer than {} MiB", LONGEST_DOCUMENT >> 20);
-                return Ok(Err(Reject::new(1, None, reason, &bytes)));
-            }
-        }
-        let text = text_of(&bytes);
-        if text.trim().is_empty() {
-            return Ok(Ok(Vec::new()));
-        }
-        let document: Value = match serde_json::from_str(&text) {
-            Ok(document) => document,
-            Err(wrong) => {
-                let line = wrong.line() as u64;
-                let raw = text.lines().nth(wrong.line().saturating_sub(1)).unwrap_or_default();
-                return Ok(Err(Reject::new(line, None, format!("the document is not JSON: {wrong}"), raw.as_bytes())));
-            }
-        };
-        let mut found = Vec::new();
-        follow(document, &self.path, &mut Vec::new(), &mut found);
-        Ok(Ok(found))
-    }
-}
-
-/// Collects the values at the path's end. A list there is its elements, and where there is no path too.
-fn follow(value: Value, path: &[String], keys: &mut Vec<String>, found: &mut Vec<Found>) {
-    let Some((step, rest)) = path.split_first() else {
-        match value {
-            Value::Array(values) => found.extend(values.into_iter().map(|value| Found { keys: keys.clone(), value })),
-            Value::Null => {}
-            value => found.push(Found { keys: keys.clone(), value }),
-        }
-        return;
-    };
-    match value {
-        Value::Object(mut object) if step != "*" => {
-            if let Some(value) = object.shift_remove(step) {
-                follow(value, rest, keys, found);
-            }
-        }
-        Value::Object(object) => {
-            for (key, value) in object {
-                keys.push(key);
-                follow(value, rest, keys, found);
-                keys.pop();
-            }
-        }
-        Value::Array(values) if step == "*" => {
-            for value in values {
-                follow(value, rest, keys, found);
-            }
-        }
-        Value::Array(values) => {
-            for value in values {
-                follow(value, path, keys, found);
-            }
-        }
-        _ => {}
-    }
-}
+/// A block that has this many cells is full.
+const MOST_CELLS: usize = 1 << 20;
 
 /// One object a line. A line that holds a list is its elements.
 #[derive(Default)]
 pub(super) struct Lines {
     source: LineSource,
+    /// Lines that were cut and not read yet: the next of them is the first.
+    cut: Rows,
+    next: usize,
+    /// What is left of the list that was read last, and the number of its line.
+    list: std::vec::IntoIter<Value>,
+    number: u64,
 }
 
 impl Lines {
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
-        let Some(lines) = self.source.next_lines(input)? else { return Ok(None) };
-        let mut builder = Builder { rejects: lines.rejects, ..Builder::default() };
-        for (number, span) in &lines.lines {
-            let line = lines.text.get(span.start as usize..span.end as usize).unwrap_or_default().trim();
-            if line.is_empty() {
-                continue;
-            }
-            match serde_json::from_str(line) {
-                Ok(Value::Array(values)) => {
-                    for value in values {
-                        builder.push(*number, Found { keys: Vec::new(), value });
-                    }
-                }
-                Ok(value) => builder.push(*number, Found { keys: Vec::new(), value }),
-                Err(wrong) => builder.rejects.push(Reject::new(*number, None, format!("the line is not JSON: {wrong}"), line.as_bytes())),
+        let mut rows = Builder::default();
+        if self.next == self.cut.lines.len() && self.list.len() == 0 {
+            let Some(lines) = self.source.next_lines(input)? else { return Ok(None) };
+            (self.cut, self.next) = (lines, 0);
+            rows.rejects = std::mem::take(&mut self.cut.rejects);
+        }
+        while !rows.is_full() {
+            match self.list.next() {
+                Some(value) => rows.push(self.number, &[], &value),
+                None if self.next < self.cut.lines.len() => self.read_line(&mut rows),
+                None => break,
             }
         }
-        Ok(Some(builder.finish()))
+        Ok(Some(rows.finish()))
+    }
+
+    fn read_line(&mut self, rows: &mut Builder) {
+        let line = self.cut.raw(self.next).trim();
+        self.number = self.cut.lines[self.next].0;
+        self.next += 1;
+        match serde_json::from_str(line) {
+            _ if line.is_empty() => {}
+            Ok(Value::Array(values)) => self.list = values.into_iter(),
+            Ok(value) => rows.push(self.number, &[], &value),
+            Err(wrong) => rows.rejects.push(Reject::new(self.number, None, format!("the line is not JSON: {wrong}"), line.as_bytes())),
+        }
     }
 }
 
@@ -165,20 +89,29 @@ impl Builder {
         self.rows.is_empty() && self.rejects.is_empty()
     }
 
-    fn push(&mut self, number: u64, found: Found) {
-        let start = self.text.len();
-        let raw = found.value.to_string();
-        if !found.value.is_object() {
-            self.rejects.push(Reject::new(number, None, "the row is no JSON object", raw.as_bytes()));
-            return;
+    /// Whether this is as much as a block should be: the rows, the text, or the cells, most of which may be missing.
+    fn is_full(&self) -> bool {
+        self.rows.len() >= MOST_ROWS || self.text.len() >= 2 * BLOCK || self.rows.len() * self.names.len() >= MOST_CELLS
+    }
+
+    /// A row, and the keys that it was found under.
+    fn push(&mut self, number: u64, keys: &[String], value: &Value) {
+        let raw = value.to_string();
+        let mut reject = |reason: &str| self.rejects.push(Reject::new(number, None, reason, raw.as_bytes()));
+        if !value.is_object() {
+            return reject("the row is no JSON object");
         }
+        if values_in(value, 0) > MOST_VALUES {
+            return reject("the row has more than 4096 values");
+        }
+        let start = self.text.len();
         self.text.push_str(&raw);
         let span = Span::new(start, self.text.len());
         let mut cells = Vec::new();
-        for (place, key) in found.keys.iter().enumerate() {
+        for (place, key) in keys.iter().enumerate() {
             self.cell(&format!("@{}", place + 1), key, false, &mut cells);
         }
-        self.flatten("", &found.value, 0, &mut cells);
+        self.flatten("", value, 0, &mut cells);
         self.rows.push((number, span, cells));
     }
 
@@ -226,5 +159,13 @@ impl Builder {
             }
         }
         Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, plain: false, lines, rejects: self.rejects }
+    }
+}
+
+/// How many cells a value would fall into.
+fn values_in(value: &Value, depth: usize) -> usize {
+    match value {
+        Value::Object(object) if depth < DEEPEST => object.values().map(|value| values_in(value, depth + 1)).sum(),
+        _ => 1,
     }
 }
