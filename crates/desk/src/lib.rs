@@ -15,8 +15,10 @@ pub use actor::{Action, Actor, Role};
 pub use configuration::{Configuration, Retention};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use feeds::{UpdatedFeeds, feeds_batch};
-pub use intake::{Pick, pick_feed, refuse_unnamed, stated_time};
-pub use pipeline::{Delivery as HandedIn, Input, Reread, Source, Summary, Tally, What, Worker, fetch, open as open_delivery, read};
+pub use pipeline::{
+    HandedIn, Input, Of, Outcome, Peeked, Reread, Source, Tally, What, Worker, fetch, find, open as open_delivery, pick, read, require,
+    stated_time, version_at,
+};
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use store::{Access, Answer, Delivery, days_of_text, days_text};
 pub use tables::{Installed, TableKind};

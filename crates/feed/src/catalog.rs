@@ -1,7 +1,10 @@
 //! All feeds that are known: read from files that the caller gives, found by id, by file name or by header.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::net::IpAddr;
 
+use crate::shape::Splitter;
 use crate::table::{self, Feed, Patterns};
 
 /// A file of the folder `feeds/`: its path below that folder, with `/`, and its text.
@@ -29,6 +32,25 @@ pub struct Catalog {
     feeds: BTreeMap<String, Vec<Feed>>,
     /// Tables that could not be read, and why.
     pub broken: Vec<(String, String)>,
+}
+
+/// How a report begins: what tells its feed where its name does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    pub header: Vec<String>,
+    /// The first that the first row has.
+    pub address: Option<IpAddr>,
+}
+
+impl Beginning {
+    /// Of a report in the form of one of its provider's feeds; nothing of what cannot be read so.
+    pub fn of(feed: &Feed, report: impl Read) -> Beginning {
+        let mut splitter = Splitter::new(feed, report);
+        let rows = splitter.next_rows().ok().flatten().unwrap_or_default();
+        let cells = (0..rows.header.names.len()).filter(|_| !rows.lines.is_empty()).map(|column| rows.cell(0, column));
+        let address = cells.filter_map(|cell| cell.parse().ok()).next();
+        Beginning { header: splitter.header().unwrap_or_default(), address }
+    }
 }
 
 /// Why no feed was picked for a file.
@@ -120,17 +142,23 @@ impl Catalog {
         self.feeds.keys().map(String::as_str).filter(|known| known.contains(word) || known.starts_with(id)).take(5).collect()
     }
 
-    /// The provider's feed that a file is of: by its name, or where that says nothing by its header, in whichever order.
-    pub fn pick(&self, provider: &str, file_name: &str, header: impl FnOnce(&Feed) -> Option<Vec<String>>) -> Result<&Feed, Unpicked> {
+    /// The provider's feed that a file is of: by its name, or where that says nothing by its header, in whichever order;
+    /// of feeds with the same columns, by its first row's address.
+    pub fn pick(&self, provider: &str, file_name: &str, begins: impl FnOnce(&Feed) -> Beginning) -> Result<&Feed, Unpicked> {
         let feeds: Vec<&Feed> = self.feeds().filter(|feed| feed.provider == provider).collect();
         let Some(first) = feeds.first() else { return Err(Unpicked::NoSuchProvider) };
         if let Some(feed) = feeds.iter().find(|feed| is_named(feed, file_name)) {
             return Ok(feed);
         }
-        let header = header(first).unwrap_or_default();
+        let Beginning { header, address } = begins(first);
         let names: BTreeSet<&String> = header.iter().collect();
         let fits = |feed: &&&Feed| feed.columns.len() == header.len() && feed.columns.iter().all(|column| names.contains(column));
-        let fitting: Vec<&&Feed> = feeds.iter().filter(|_| !header.is_empty()).filter(fits).collect();
+        let mut fitting: Vec<&&Feed> = feeds.iter().filter(|_| !header.is_empty()).filter(fits).collect();
+        if let (Some(address), true) = (address, fitting.len() > 1) {
+            let version = Some(if address.is_ipv6() { 6 } else { 4 });
+            let stated = fitting.iter().any(|feed| feed.ip == version);
+            fitting.retain(|feed| feed.ip == if stated { version } else { None });
+        }
         match fitting.as_slice() {
             [] => Err(Unpicked::Unknown),
             [feed] => Ok(feed),

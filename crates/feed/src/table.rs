@@ -48,6 +48,8 @@ pub struct Feed {
     pub file: Option<Regex>,
     /// What the group `type` of `file` captures.
     pub file_name: String,
+    /// The version of its rows' first address, where that tells it from another feed with the same columns.
+    pub ip: Option<u8>,
     /// The header as it is known; empty where the table does not say.
     pub columns: Vec<String>,
     pub absent: Absent,
@@ -193,6 +195,7 @@ const KEYS: &[&str] = &[
     "may",
     "file",
     "file_name",
+    "ip",
     "columns",
     "absent",
     "volatile",
@@ -341,6 +344,7 @@ fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Pattern
         may: words(table, "may")?.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
         file: text(table, "file")?.map(|text| patterns.get(text)).transpose().map_err(|wrong| format!("file: {wrong}"))?,
         file_name: text(table, "file_name")?.unwrap_or(file).to_owned(),
+        ip: ip(table)?,
         columns: columns(table)?,
         absent: Absent::new(words(table, "absent")?),
         volatile: words(table, "volatile")?,
@@ -462,6 +466,15 @@ fn encoding(table: &Table) -> Result<Option<&'static encoding_rs::Encoding>, Str
 fn means(table: &Table) -> Result<Option<&'static Classification>, String> {
     let Some(name) = text(table, "means")? else { return Ok(None) };
     taxonomy::classification(name).map(Some).ok_or_else(|| format!("means: \"{name}\" is no classification type"))
+}
+
+fn ip(table: &Table) -> Result<Option<u8>, String> {
+    match table.get("ip").map(Value::as_integer) {
+        None => Ok(None),
+        Some(Some(4)) => Ok(Some(4)),
+        Some(Some(6)) => Ok(Some(6)),
+        Some(_) => Err("ip is neither 4 nor 6".into()),
+    }
 }
 
 fn tlp(table: &Table) -> Result<Tlp, String> {

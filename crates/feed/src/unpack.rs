@@ -129,6 +129,21 @@ impl Read for NotUnpacked {
     }
 }
 
+impl<R: Seek> Seek for Packed<R> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+/// A file in a zip that cannot be unpacked, for the reason that reading it gives.
+struct Unreadable(Option<io::Error>);
+
+impl Read for Unreadable {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.take().unwrap_or_else(|| Damaged::error("it cannot be unpacked")))
+    }
+}
+
 /// Hands every file in a zip to `each`, with its name. Folders are passed over; no name is used as a path.
 #[expect(clippy::disallowed_methods, reason = "this is where what it unpacks is capped")]
 pub fn unzip<R: Read + Seek>(
@@ -138,18 +153,19 @@ pub fn unzip<R: Read + Seek>(
     mut each: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
     const MOST: usize = 10_000;
-    let mut archive = zip::ZipArchive::new(input).map_err(io::Error::other)?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(Packed(input))).map_err(|error| own_error(error.into()))?;
     if archive.len() > MOST {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the archive holds {} files, more than {MOST}", archive.len())));
     }
     let mut left = caps.bytes;
     for place in 0..archive.len() {
-        let file = archive.by_index(place).map_err(io::Error::other)?;
-        if file.is_dir() {
-            continue;
-        }
-        let name = file.name().rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-        let mut capped = Capped::new(Box::new(file), size, Caps { bytes: left, ..caps });
+        let name = archive.name_for_index(place).and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or_default().to_owned();
+        let file: Box<dyn Read> = match archive.by_index(place) {
+            Ok(file) if file.is_dir() => continue,
+            Ok(file) => Box::new(Unpacked(file)),
+            Err(error) => Box::new(Unreadable(Some(own_error(error.into())))),
+        };
+        let mut capped = Capped::new(file, size, Caps { bytes: left, ..caps });
         each(&name, &mut capped)?;
         left = left.saturating_sub(capped.read);
     }

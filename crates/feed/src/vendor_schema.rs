@@ -411,6 +411,7 @@ impl Report {
         let keys = [
             ("name", Some(text(&self.feed_name))),
             ("file_name", file_name.map(text)),
+            ("ip", self.feed_name.contains("IPv6").then_some(Value::Integer(6))),
             ("docs", docs.map(text)),
             ("means", Some(text(means))),
             ("identifier", identifier.map(text)),
@@ -530,6 +531,7 @@ family = true
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Beginning;
     use crate::{Arrival, Drift, Reader, Splitter, intelmq};
 
     const PROVIDER: &str = r#"
@@ -574,7 +576,7 @@ columns = "$where"
     "optional_fields": [["extra.", "colour", "mix_paint"], ["extra.", "bell", "convert_bool"], ["extra.", "speed", "convert_int"]]
 },
 "scan_lamp": {
-    "feed_name": "Lamps", "file_name": "scan4_lamp", "url": "https://lighthouse.example/lamps",
+    "feed_name": "IPv6-Lamps", "file_name": "scan4_lamp", "url": "https://lighthouse.example/lamps",
     "constant_fields": {"classification.taxonomy": "vulnerable", "classification.type": "vulnerable-system",
                         "classification.identifier": "open-lamp", "protocol.application": "Lamp"},
     "required_fields": [["time.source", "timestamp", "add_UTC_to_timestamp"], ["source.ip", "ip", "validate_ip"],
@@ -612,8 +614,9 @@ speed = "extra | any | int"
 
 # New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.
 [feed.scan_lamp]
-name = "Lamps"
+name = "IPv6-Lamps"
 file_name = "scan4_lamp"
+ip = 6
 docs = "https://lighthouse.example/lamps"
 means = "vulnerable-system"
 identifier = "open-lamp"
@@ -671,7 +674,7 @@ state = "classification.type | map scan_exchange_type"
     fn events(files: &[File], name: &str, report: &str) -> String {
         let catalog = Catalog::read(files);
         assert_eq!(catalog.broken, []);
-        let feed = catalog.pick("lighthouse", name, |_| None).expect("the name is of a feed");
+        let feed = catalog.pick("lighthouse", name, |_| Beginning::default()).expect("the name is of a feed");
         let mut splitter = Splitter::new(feed, report.as_bytes());
         let rows = splitter.next_rows().expect("reads from memory").expect("there are rows");
         let at = event::time::parse("2026-03-03").expect("a time");

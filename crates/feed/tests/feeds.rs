@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use event::batch::{self, Cell};
 use event::{Field, Reject, time};
-use feed::catalog::{self, File};
+use feed::catalog::{self, Beginning, File, Unpicked};
 use feed::{Arrival, Catalog, Drift, Feed, Reader, Splitter};
 
 /// Deliveries in samples arrive at this moment.
@@ -132,7 +132,7 @@ fn every_sample_gives_what_is_expected() {
             Ok(text) if text.starts_with("==> ") => {
                 for (name, report) in reports(text) {
                     let name = name.expect("families name their reports");
-                    let picked = catalog.pick(provider, name, |_| None).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+                    let picked = catalog.pick(provider, name, |_| Beginning::default()).unwrap_or_else(|why| panic!("{name}: {why:?}"));
                     write!(found, "==> {name} <== {}\n{}", picked.id, read(picked, report.as_bytes())).expect("a string");
                 }
             }
@@ -151,17 +151,21 @@ fn every_sample_gives_what_is_expected() {
 #[test]
 fn reports_are_picked_by_name_and_by_header() {
     let catalog = Catalog::read(&files());
-    let pick = |name: &str| catalog.pick("shadowserver", name, |_| None).map(|feed| feed.id.clone());
+    let pick = |name: &str| catalog.pick("shadowserver", name, |_| Beginning::default()).map(|feed| feed.id.clone());
     assert_eq!(pick("2026-03-02-event4_sinkhole_http-example-geo.csv"), Ok("shadowserver/event_sinkhole_http".into()));
     assert_eq!(pick("2026-03-02-scan_ssh-example.csv.gz"), Ok("shadowserver/scan_ssh".into()));
-    let by_header = |name: &str| {
-        let header = catalog.feed(name).expect("known").columns.clone();
-        catalog.pick("shadowserver", "attachment.bin", |_| Some(header)).map(|feed| feed.id.clone())
+    let by_header = |columns: Vec<String>, address: &str| {
+        let begins = Beginning { header: columns, address: address.parse().ok() };
+        catalog.pick("shadowserver", "attachment.bin", |_| begins).map(|feed| feed.id.as_str())
     };
-    assert_eq!(by_header("shadowserver/blocklist"), Ok("shadowserver/blocklist".into()));
-    let moved: Vec<String> = catalog.feed("shadowserver/blocklist").expect("known").columns.iter().rev().cloned().collect();
-    let picked = catalog.pick("shadowserver", "attachment.bin", |_| Some(moved)).map(|feed| feed.id.as_str());
-    assert_eq!(picked, Ok("shadowserver/blocklist"), "columns that have moved are the same columns");
+    let columns = |name: &str| catalog.feed(name).expect("known").columns.clone();
+    assert_eq!(by_header(columns("shadowserver/blocklist"), ""), Ok("shadowserver/blocklist"));
+    let moved = columns("shadowserver/blocklist").into_iter().rev().collect();
+    assert_eq!(by_header(moved, ""), Ok("shadowserver/blocklist"), "columns that have moved are the same columns");
+    assert_eq!(by_header(columns("shadowserver/scan_ssh"), "192.0.2.1"), Ok("shadowserver/scan_ssh"));
+    assert_eq!(by_header(columns("shadowserver/scan_ssh"), "2001:db8::1"), Ok("shadowserver/scan6_ssh"));
+    let either = vec!["shadowserver/scan6_ssh".to_owned(), "shadowserver/scan_ssh".to_owned()];
+    assert_eq!(by_header(columns("shadowserver/scan_ssh"), ""), Err(Unpicked::Several(either)));
     let feed = catalog.feed("shadowserver/scan_ssh").expect("known");
     assert_eq!(catalog::day_of(feed, "2026-03-02-scan_ssh-example.csv").as_deref(), Some("2026-03-02"));
 }

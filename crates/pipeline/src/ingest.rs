@@ -4,9 +4,6 @@
 //! and the last one ends it, so a start repeats whatever has an arrival and no delivery, and comes to the same.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,39 +12,26 @@ use enrich::{Dated, Defaults};
 use event::time::{self, Micros};
 use event::{Field, batch};
 use feed::unpack::{Caps, unpack};
-use feed::{Catalog, Feed, Piece, redact};
+use feed::{Catalog, Feed, Piece};
 use store::{
     Append, AppendSettings, AppendWriter, Compaction, Complete, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter,
     Store,
 };
 use tracing::{info, warn};
 
-use crate::open::{Opened, Source, open};
+use crate::accept::HandedIn;
 use crate::read::{Tally, Worker, read};
+use crate::reread::NotKept;
 
-/// What somebody hands in.
+/// What became of a report.
 #[derive(Debug)]
-pub struct Delivery {
-    /// The feed's id.
-    pub feed: String,
-    pub at: Micros,
-    /// Where it came from.
-    pub origin: String,
-    pub input: Input,
-}
-
-#[derive(Debug)]
-pub enum Input {
-    File(PathBuf),
-    Bytes(Vec<u8>),
-}
-
-/// What became of a delivery.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    pub delivery: store::Delivery,
-    /// Whether it was in the store already, so that nothing was done.
-    pub known: bool,
+pub enum Outcome {
+    /// It is stored; `drifted` if its columns are not the table's and not those of the feed's delivery before.
+    Stored { delivery: store::Delivery, drifted: bool },
+    /// It was in the store already, and nothing was done.
+    Known(store::Delivery),
+    /// Nothing of it is kept.
+    Refused { origin: String, why: anyhow::Error },
 }
 
 /// Everything that taking deliveries in needs.
@@ -79,9 +63,9 @@ impl Intake<'_> {
     /// Takes deliveries in, one after another; `each` hears of every one when it is stored.
     pub async fn ingest(
         &self,
-        deliveries: impl IntoIterator<Item = Delivery>,
+        deliveries: impl IntoIterator<Item = HandedIn>,
         now: Micros,
-        each: &mut (dyn FnMut(Summary) + Send),
+        each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         let done = self.ingest_all(deliveries, now, each).await;
         match (done, self.store.settle_reports().await) {
@@ -97,19 +81,16 @@ impl Intake<'_> {
 
     async fn ingest_all(
         &self,
-        deliveries: impl IntoIterator<Item = Delivery>,
+        deliveries: impl IntoIterator<Item = HandedIn>,
         now: Micros,
-        each: &mut (dyn FnMut(Summary) + Send),
+        each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         let mut known = self.known().await?;
         let mut waiting = Group::default();
-        for delivery in deliveries {
-            let (feed, at) = (delivery.feed.clone(), delivery.at);
-            for arrival in
-                self.accept(delivery, &known).await.with_context(|| format!("keeping a delivery of {feed}, {}", time::iso(at)))?
-            {
+        for handed in deliveries {
+            for arrival in self.accept(handed, &known, now, each).await? {
                 match known.get(&arrival.id) {
-                    Some(recorded) => each(Summary { delivery: recorded.clone(), known: true }),
+                    Some(recorded) => each(Outcome::Known(recorded.clone())),
                     None => self.take(arrival, &mut waiting, &mut known, now, each).await?,
                 }
             }
@@ -118,7 +99,7 @@ impl Intake<'_> {
     }
 
     /// Does what a process that died left undone.
-    pub async fn recover(&self, now: Micros, each: &mut (dyn FnMut(Summary) + Send)) -> Result<usize> {
+    pub async fn recover(&self, now: Micros, each: &mut (dyn FnMut(Outcome) + Send)) -> Result<usize> {
         let abandoned = self.store.take_abandoned_arrivals(now).await?;
         if abandoned.is_empty() {
             return Ok(0);
@@ -152,85 +133,10 @@ impl Intake<'_> {
         self.catalog.feed_on(id, &day).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
     }
 
-    /// Keeps a delivery's reports, each with an arrival unless it is known. A zip is as many as it has files.
-    async fn accept(&self, delivery: Delivery, known: &HashMap<String, store::Delivery>) -> Result<Vec<store::Arrival>> {
-        let feed = self.feed(&delivery.feed, delivery.at)?;
-        let is_known = |mark: &store::ReportMark| known.contains_key(&store::delivery_id(&feed.id, delivery.at, &mark.id));
-        let kept = tokio::task::block_in_place(|| match delivery.input {
-            Input::File(path) => {
-                let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-                self.keep(feed, file, |mut file| {
-                    let mark = store::mark_of(&mut file)?;
-                    if !is_known(&mark) {
-                        self.store.put_report_file(file, &mark)?;
-                    }
-                    Ok(mark)
-                })
-            }
-            Input::Bytes(bytes) => self.keep(feed, Cursor::new(bytes), |mut bytes| self.store.put_report(&mut bytes)),
-        })?;
-        let mut arrivals = Vec::new();
-        for (name, mark) in kept {
-            if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
-                self.refuse_erased(&mark.id, &delivery.origin).await?;
-                continue;
-            }
-            let origin = name.map_or(delivery.origin.clone(), |name| format!("{}!{name}", delivery.origin));
-            let id = store::delivery_id(&feed.id, delivery.at, &mark.id);
-            let arrival = store::Arrival {
-                id,
-                feed: feed.id.clone(),
-                provider: feed.provider.clone(),
-                time: delivery.at,
-                origin,
-                report_id: mark.id,
-                size: mark.size,
-                owner: String::new(),
-            };
-            if !known.contains_key(&arrival.id) {
-                self.store.put_arrival(&arrival).await?;
-            }
-            arrivals.push(arrival);
-        }
-        Ok(arrivals)
-    }
-
-    async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<()> {
+    pub(crate) async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<()> {
         self.store.delete_report(report_id).await?;
         warn!(report = %report_id, %origin, "this report was erased, or a person in it: it is not taken in again");
         Ok(())
-    }
-
-    /// Keeps a delivery's reports: `whole` keeps it as it came; of a zip each file is kept, and of what has a secret
-    /// all but that.
-    fn keep<S: Source>(
-        &self,
-        feed: &Feed,
-        mut input: S,
-        whole: impl FnOnce(S) -> Result<store::ReportMark>,
-    ) -> Result<Vec<(Option<String>, store::ReportMark)>> {
-        let secret = redact::is_possible(feed) && has_secret(feed, &mut BufReader::new(&mut input))?;
-        if !secret && !is_zip(&mut input)? {
-            return Ok(vec![(None, whole(input)?)]);
-        }
-        let mut kept = Vec::new();
-        open(&mut BufReader::new(input), |Opened { name, input }| {
-            let mark = match secret {
-                true => self.keep_redacted(feed, input),
-                false => self.store.put_report(input),
-            };
-            kept.push((name, mark.map_err(io::Error::other)?));
-            Ok(())
-        })
-        .context("unpacking the delivery")?;
-        Ok(kept)
-    }
-
-    fn keep_redacted(&self, feed: &Feed, input: &mut dyn Read) -> Result<store::ReportMark> {
-        let mut redacted = tempfile::tempfile().context("making room to take out secrets")?;
-        redact::copy(feed, input, io::BufWriter::new(&mut redacted)).context("taking out secrets")?;
-        redacted.rewind()?;
-        self.store.put_report(&mut redacted)
     }
 
     /// Reads one delivery and lets it wait for company.
@@ -240,7 +146,7 @@ impl Intake<'_> {
         waiting: &mut Group,
         known: &mut HashMap<String, store::Delivery>,
         now: Micros,
-        each: &mut (dyn FnMut(Summary) + Send),
+        each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         let read = self.read_arrival(arrival).await?;
         if let Some(days) = read_otherwise(&read, known) {
@@ -248,7 +154,10 @@ impl Intake<'_> {
             self.commit(waiting, known, now, each).await?;
             let arrival = read.arrival;
             info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
-            self.reread_days(&arrival.feed, days, now).await?;
+            match self.reread_days(&arrival.feed, days, now).await {
+                Err(error) if error.is::<NotKept>() => warn!(feed = %arrival.feed, "the feed's table has changed, but {error}"),
+                done => drop(done?),
+            }
             known.extend(self.known().await?);
             waiting.push(self.read_arrival(arrival).await?);
         } else {
@@ -302,7 +211,7 @@ impl Intake<'_> {
         waiting: &mut Group,
         known: &mut HashMap<String, store::Delivery>,
         now: Micros,
-        each: &mut (dyn FnMut(Summary) + Send),
+        each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         let mut group = std::mem::take(&mut waiting.0);
         while !group.is_empty() {
@@ -335,9 +244,10 @@ impl Intake<'_> {
                     self.store.record_deliveries(&deliveries, now).await?;
                     for delivery in deliveries {
                         self.store.remove_arrival(&delivery.id).await?;
+                        let drifted = drifts_anew(&delivery, known);
                         known.insert(delivery.id.clone(), delivery.clone());
                         info!(feed = %delivery.feed, rows = delivery.rows, events = delivery.events, rejects = delivery.rejects, "report stored");
-                        each(Summary { delivery, known: false });
+                        each(Outcome::Stored { delivery, drifted });
                     }
                     // Many small deliveries make many small files: they are merged as they come.
                     if self.store.needs_compaction(Compaction::AS_IT_GOES).await? {
@@ -413,30 +323,17 @@ impl Group {
     }
 }
 
+/// Whether a delivery's columns are neither those of the table nor, as they were last, the feed's.
+fn drifts_anew(delivery: &store::Delivery, known: &HashMap<String, store::Delivery>) -> bool {
+    let last = known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id).max_by_key(|known| known.time);
+    delivery.drift.is_some() && last.is_none_or(|last| last.drift != delivery.drift)
+}
+
 /// Days of a reading that were read before with another version of the feed's table.
 fn read_otherwise(read: &Waiting, known: &HashMap<String, store::Delivery>) -> Option<Days> {
     let others = known.values().filter(|delivery| delivery.feed == read.arrival.feed && delivery.table_version != read.version);
     let days: Days = others.flat_map(|delivery| delivery.days.intersection(read.events.days()).copied()).collect();
     (!days.is_empty()).then_some(days)
-}
-
-fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
-    let mut head = [0; 4];
-    let length = input.read(&mut head)?;
-    input.rewind()?;
-    Ok(feed::unpack::Packing::of(&head[..length]) == feed::unpack::Packing::Zip)
-}
-
-/// Whether any report in a delivery has a secret column.
-fn has_secret(feed: &Feed, input: &mut dyn Source) -> Result<bool> {
-    let mut found = false;
-    open(input, |opened| {
-        found = found || redact::is_needed(feed, opened.input)?;
-        Ok(())
-    })
-    .context("looking for secrets")?;
-    input.rewind()?;
-    Ok(found)
 }
 
 /// The columns of a feed's events at rest.

@@ -1,14 +1,18 @@
 //! The running flow: a delivery arrives, is kept, understood, enriched and stored. Each step can be repeated, so
 //! that a process may die between any two of them and lose nothing.
 
+mod accept;
 mod fetch;
 mod ingest;
 mod open;
+mod pick;
 mod read;
 mod reread;
 
+pub use accept::{HandedIn, Input};
 pub use fetch::fetch;
-pub use ingest::{Delivery, Input, Intake, Summary};
-pub use open::{Opened, Source, open};
+pub use ingest::{Intake, Outcome};
+pub use open::{Opened, Peeked, Source, open};
+pub use pick::{Of, find, pick, require, stated_time, version_at};
 pub use read::{Tally, Worker, read};
 pub use reread::{Reread, What};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use feed::unpack::{Caps, Packing, unpack, unzip};
+use feed::unpack::{Caps, Damaged, Packing, unpack, unzip};
 
 /// A delivery that can be read from its start.
 pub trait Source: Read + Seek {}
@@ -15,9 +15,8 @@ pub struct Opened<R> {
     pub input: R,
 }
 
-/// Hands each report in a delivery to `each`: the one it is, or every file of a zip.
-pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) -> io::Result<()>) -> io::Result<()> {
-    let size = input.seek(SeekFrom::End(0))?;
+/// Whether a delivery holds several reports.
+pub(crate) fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
     input.rewind()?;
     let mut head = [0; 4];
     let mut length = 0;
@@ -28,10 +27,52 @@ pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) 
         }
     }
     input.rewind()?;
+    Ok(Packing::of(&head[..length]) == Packing::Zip)
+}
+
+/// Hands each report in a delivery to `each`: the one it is, or every file of a zip.
+pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) -> io::Result<()>) -> io::Result<()> {
+    let size = input.seek(SeekFrom::End(0))?;
     let caps = Caps::default();
-    if Packing::of(&head[..length]) == Packing::Zip {
+    if is_zip(input)? {
         return unzip(input, size, caps, |name, file| each(Opened { name: Some(name.to_owned()), input: file }));
     }
     let mut plain = unpack(input, size, caps)?;
     each(Opened { name: None, input: plain.as_mut() })
+}
+
+/// A report whose beginning is known before it is read.
+#[derive(Debug)]
+pub struct Peeked<R> {
+    begins: io::Cursor<Vec<u8>>,
+    damage: Option<io::Error>,
+    rest: R,
+}
+
+impl<R: Read> Peeked<R> {
+    /// As much of a report is looked at, in bytes.
+    const BEGINNING: u64 = 1 << 20;
+
+    pub fn new(mut report: R) -> io::Result<Peeked<R>> {
+        let mut begins = Vec::new();
+        let damage = match (&mut report).take(Self::BEGINNING).read_to_end(&mut begins) {
+            Ok(_) => None,
+            Err(damage) if Damaged::is(&damage) => Some(damage),
+            Err(error) => return Err(error),
+        };
+        Ok(Peeked { begins: io::Cursor::new(begins), damage, rest: report })
+    }
+
+    pub fn begins(&self) -> &[u8] {
+        self.begins.get_ref()
+    }
+}
+
+impl<R: Read> Read for Peeked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.begins.read(buffer)? {
+            0 if !buffer.is_empty() => self.damage.take().map_or_else(|| self.rest.read(buffer), Err),
+            read => Ok(read),
+        }
+    }
 }

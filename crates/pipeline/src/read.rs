@@ -22,11 +22,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: Tally) {
+    /// Adds another's counts; the first drift stays.
+    pub fn add(&mut self, other: Tally) {
         self.rows += other.rows;
         self.events += other.events;
         self.rejected += other.rejected;
         self.ignored += other.ignored;
+        self.drift = self.drift.take().or(other.drift);
     }
 }
 

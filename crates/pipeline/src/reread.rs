@@ -98,13 +98,7 @@ impl Intake<'_> {
         if self.store.has_report(&delivery.report_id).await? {
             return Ok(());
         }
-        bail!(
-            "the report {} of {}, {}, is not kept any more: the days {} cannot be read again",
-            delivery.report_id,
-            delivery.feed,
-            event::time::iso(delivery.time),
-            store::days_text(&delivery.days)
-        );
+        bail!(NotKept(delivery.clone()));
     }
 
     async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
@@ -120,6 +114,24 @@ impl Intake<'_> {
         })
     }
 }
+
+/// A report is not kept any more that is needed to read days again.
+#[derive(Debug)]
+pub(crate) struct NotKept(store::Delivery);
+
+impl std::fmt::Display for NotKept {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let NotKept(delivery) = self;
+        let (at, days) = (event::time::iso(delivery.time), store::days_text(&delivery.days));
+        write!(
+            out,
+            "the report {} of {}, {at}, is not kept any more: the days {days} cannot be read again",
+            delivery.report_id, delivery.feed
+        )
+    }
+}
+
+impl std::error::Error for NotKept {}
 
 /// What reading a feed's deliveries gathers.
 #[derive(Default)]

@@ -641,6 +641,72 @@ fn a_damaged_report_is_read_up_to_the_damage() {
     assert_eq!(rejects.lines().count(), 3, "{rejects}");
 }
 
+/// Files, packed into a zip with this name.
+fn zipped(folder: &TempDir, name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (file, text) in files {
+        let as_it_is = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        archive.start_file(*file, as_it_is).expect("in memory");
+        archive.write_all(text.as_bytes()).expect("in memory");
+    }
+    written(folder, name, archive.finish().expect("in memory").into_inner())
+}
+
+/// Of each feed by its own name or beginning; what cannot be read or is nobody's keeps no other out.
+#[test]
+fn a_zip_holds_reports_of_several_feeds() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let sample = |feed: &str| succeed(waglan(&data).args(["feed", "sample", feed]));
+    let [ftp, ssh, ssh6] = ["scan_ftp", "scan_ssh", "scan6_ssh"].map(|name| sample(&format!("shadowserver/{name}")));
+    let files = [
+        ("2026-03-01-scan_ftp-example.csv", ftp.as_str()),
+        ("in/a/folder/4.csv", &ssh),
+        ("6.csv", &ssh6),
+        ("notes.txt", "for you\n"),
+        ("2026-03-01-scan_dns-example.csv", "MARK of a file whose bytes are not those that were packed"),
+    ];
+    let archive = zipped(&folder, "reports.zip", &files);
+    let mut bytes = std::fs::read(&archive).expect("readable");
+    let mark = bytes.windows(4).position(|window| window == b"MARK").expect("it is not packed");
+    bytes[mark] = b'B';
+    std::fs::write(&archive, bytes).expect("writable");
+
+    let output = run(waglan(&data).args(["ingest", "--provider", "shadowserver"]).arg(&archive));
+    let said = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("reports.zip!notes.txt: no feed of shadowserver has files like \"notes.txt\""), "{said}");
+    assert!(said.contains("reports.zip!2026-03-01-scan_dns-example.csv: ") && said.contains("checksum"), "{said}");
+    let feeds = "SELECT DISTINCT feed FROM deliveries ORDER BY 1";
+    assert_eq!(query(&data, feeds), "feed\nshadowserver/scan6_ssh\nshadowserver/scan_ftp\nshadowserver/scan_ssh\n");
+    let at = "SELECT CAST(time AS DATE) AS day FROM deliveries WHERE feed = 'shadowserver/scan_ftp'";
+    assert_eq!(query(&data, at), "day\n2026-03-01\n", "a file in a zip may say its day");
+
+    let sound = zipped(&folder, "sound.zip", &files[..2]);
+    let parsed = run(waglan(&data).args(["parse", "--provider", "shadowserver"]).arg(&sound));
+    let (ftp, ssh) = (ftp.lines().count() - 1, ssh.lines().count() - 1);
+    assert!(told(&parsed).contains(&format!("{} events of {} rows", ftp + ssh, ftp + ssh)), "{}", told(&parsed));
+}
+
+#[test]
+fn a_column_that_is_lost_or_gained_is_said_once() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report = |day: &str, header: &str| {
+        let name = format!("2026-03-{day}-blocklist-example.csv");
+        written(&folder, &name, format!("{header}\n2026-03-{day} 10:00:00,192.0.2.{day},a,b\n"))
+    };
+    let header = "timestamp,ip,source,mood";
+    let days = ["11", "12", "13"].map(|day| report(day, header));
+    let ingest = |files: &[PathBuf]| told(&run(waglan(&data).args(["ingest", "--provider", "shadowserver"]).args(files)));
+    let warnings = |said: &str| said.matches("the columns are not those of the feed's table: lost ").count();
+    assert_eq!(warnings(&ingest(&days[..2])), 1);
+    assert_eq!(warnings(&ingest(&days[2..])), 0, "nor by a later command");
+    let said = ingest(&[report("14", "timestamp,ip,source,colour")]);
+    assert!(warnings(&said) == 1 && said.contains("gained colour"), "another change is said: {said}");
+    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), "events\n4\n");
+}
+
 #[test]
 fn a_file_that_nobody_knows_keeps_no_other_out() {
     let folder = TempDir::new().expect("a folder");

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use desk::{Access, Desk, HandedIn, Input, Summary, TableKind};
+use desk::{Access, Desk, HandedIn, Input, Of, Outcome, TableKind};
 use event::time;
 use testkit::{Quarter, country, quarter};
 
@@ -44,9 +44,9 @@ impl Demo {
         output::say(&format!("{}: {} deliveries of a quarter, into {location}", country::NAME, deliveries.len()));
         let progress = bar(deliveries.len() as u64);
         let mut taken = Taken::default();
-        let mut each = |summary: Summary| {
+        let mut each = |outcome: Outcome| {
             progress.inc(1);
-            taken.add(&summary);
+            taken.add(&outcome);
         };
         desk.ingest(&operator(), deliveries, clock::now(), &mut each).await?;
         progress.finish_and_clear();
@@ -66,12 +66,14 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    fn add(&mut self, summary: &Summary) {
-        if summary.known {
-            self.known += 1;
-        } else {
-            self.deliveries += 1;
-            self.rows += summary.delivery.rows;
+    fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Stored { delivery, .. } => {
+                self.deliveries += 1;
+                self.rows += delivery.rows;
+            }
+            Outcome::Known(_) => self.known += 1,
+            Outcome::Refused { origin, why } => output::say(&format!("not taken in: {origin}: {why:#}")),
         }
     }
 }
@@ -85,7 +87,12 @@ fn location(place: &Place) -> Result<String> {
 }
 
 fn handed_in(delivery: quarter::Delivery) -> HandedIn {
-    HandedIn { feed: delivery.feed.to_owned(), at: delivery.arrived_at, origin: delivery.file_name, input: Input::Bytes(delivery.bytes) }
+    HandedIn {
+        of: Of::Feed(delivery.feed.to_owned()),
+        at: Some(delivery.arrived_at),
+        origin: delivery.file_name,
+        input: Input::Bytes(delivery.bytes),
+    }
 }
 
 /// The country's own tables, of both dates.

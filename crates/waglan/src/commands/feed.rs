@@ -70,7 +70,7 @@ impl FeedCommand {
 }
 
 fn find<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Feed> {
-    desk::pick_feed(catalog, desk::Pick::Feed(id), std::path::Path::new(""))
+    desk::find(catalog, id)
 }
 
 impl List {
@@ -158,7 +158,7 @@ fn reports_of(place: &Place, catalog: &Catalog, feed: &Feed) -> Result<Vec<Vec<u
     for sample in bundled::samples_of(&feed.provider) {
         let text = String::from_utf8_lossy(sample);
         for (file, report) in text.split("==> ").skip(1).filter_map(|part| part.split_once(" <==\n")) {
-            if catalog.pick(&feed.provider, file, |_| None).is_ok_and(|picked| picked.id == feed.id) {
+            if catalog.pick(&feed.provider, file, |_| feed::catalog::Beginning::default()).is_ok_and(|picked| picked.id == feed.id) {
                 found.push(report.as_bytes().to_vec());
             }
         }

@@ -1,10 +1,10 @@
 //! `waglan ingest`: deliveries into the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Error, Result, bail};
 use clap::Args;
-use desk::{Access, HandedIn, Input, Summary};
+use desk::{Access, Delivery, HandedIn, Input, Outcome};
 use event::time::{self, Micros};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,44 +28,66 @@ impl Ingest {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
         let now = clock::now();
-        let mut deliveries = Vec::new();
-        let mut ended = Ended::Done;
-        for path in &self.files {
-            let feed = match require_file(path).and_then(|()| desk.pick(self.which.pick(), path)) {
-                Ok(feed) => feed,
-                Err(error) if self.files.len() == 1 => return Err(error),
-                Err(error) => {
-                    output::say(&format!("not taken in: {}: {error:#}", path.display()));
-                    ended = Ended::WithRejects;
-                    continue;
-                }
-            };
-            let at = self.at.or_else(|| desk::stated_time(feed, path)).unwrap_or(now);
-            deliveries.push(HandedIn { feed: feed.id.clone(), at, origin: path.display().to_string(), input: Input::File(path.clone()) });
-        }
+        let of = self.which.of();
+        desk.require(&of)?;
+        let handed_in =
+            |path: &PathBuf| HandedIn { of: of.clone(), at: self.at, origin: path.display().to_string(), input: Input::File(path.clone()) };
         for missing in desk.missing_tables(time::day(now)) {
             output::say(missing);
         }
-        let progress = bar(deliveries.len() as u64);
-        let mut each = |summary: Summary| {
+        let progress = bar(self.files.len() as u64);
+        let mut done = Done::default();
+        let mut each = |outcome: Outcome| {
             progress.inc(1);
-            progress.suspend(|| tell(&summary));
-            if summary.delivery.rejects > 0 {
-                ended = Ended::WithRejects;
-            }
+            progress.suspend(|| done.tell(outcome));
         };
-        desk.ingest(&operator(), deliveries, now, &mut each).await?;
+        let ingested = desk.ingest(&operator(), self.files.iter().map(handed_in), now, &mut each).await;
         progress.finish_and_clear();
-        Ok(ended)
+        ingested.and(done.end())
     }
 }
 
-fn require_file(path: &Path) -> Result<()> {
-    let metadata = std::fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
-    if !metadata.is_file() {
-        bail!("{} is not a file: a report is handed in as a file, whole", path.display());
+/// What became of all.
+#[derive(Default)]
+struct Done {
+    taken: usize,
+    rejects: bool,
+    /// Said at the end, where they are seen.
+    refused: Vec<Error>,
+}
+
+impl Done {
+    /// One report in one line.
+    fn tell(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Refused { origin, why } => self.refused.push(why.context(origin)),
+            Outcome::Known(delivery) => {
+                self.taken += 1;
+                output::say(&format!("{}: {} is in the store already", delivery.feed, delivery.origin));
+            }
+            Outcome::Stored { delivery, drifted } => {
+                self.taken += 1;
+                self.rejects |= delivery.rejects > 0;
+                output::say(&line(&delivery));
+                if let (Some(drift), true) = (&delivery.drift, drifted) {
+                    output::say(&format!("warning: {}: the columns are not those of the feed's table: {drift}", delivery.feed));
+                }
+            }
+        }
     }
-    Ok(())
+
+    fn end(mut self) -> Result<Ended> {
+        if self.taken == 0 && self.refused.len() == 1 {
+            return Err(self.refused.remove(0));
+        }
+        for refused in &self.refused {
+            output::say(&format!("not taken in: {refused:#}"));
+        }
+        if self.taken == 0 && !self.refused.is_empty() {
+            bail!("nothing was taken in");
+        }
+        Ok(if self.rejects || !self.refused.is_empty() { Ended::WithRejects } else { Ended::Done })
+    }
 }
 
 /// A bar for people; nothing in a pipe.
@@ -77,13 +99,7 @@ pub(crate) fn bar(length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style)
 }
 
-/// One delivery in one line.
-pub(crate) fn tell(summary: &Summary) {
-    let delivery = &summary.delivery;
-    if summary.known {
-        output::say(&format!("{}: {} is in the store already", delivery.feed, delivery.origin));
-        return;
-    }
+fn line(delivery: &Delivery) -> String {
     let mut said = format!("{}: {} rows, {} new events", delivery.feed, delivery.rows, delivery.events);
     for (count, what) in
         [(delivery.repeats, "repeated"), (delivery.rejects, "rejected"), (delivery.ignored, "ignored"), (delivery.erased, "erased before")]
@@ -92,8 +108,5 @@ pub(crate) fn tell(summary: &Summary) {
             said += &format!(", {count} {what}");
         }
     }
-    output::say(&said);
-    if let Some(drift) = &delivery.drift {
-        output::say(&format!("warning: {}: the columns are not those of the feed's table: {drift}", delivery.feed));
-    }
+    said
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use desk::{Pick, Tally, Worker};
+use desk::{Of, Peeked, Tally, Worker};
 use event::batch::{self, Cell};
 use event::time::{self, Micros};
 use feed::{Feed, Piece};
@@ -44,10 +44,10 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    pub(crate) fn pick(&self) -> Pick<'_> {
+    pub(crate) fn of(&self) -> Of {
         match (&self.feed, &self.provider) {
-            (Some(feed), _) => Pick::Feed(feed),
-            (None, provider) => Pick::Provider(provider.as_deref().unwrap_or_default()),
+            (Some(feed), _) => Of::Feed(feed.clone()),
+            (None, provider) => Of::Provider(provider.clone().unwrap_or_default()),
         }
     }
 }
@@ -66,19 +66,15 @@ enum EventFormat {
 impl Parse {
     pub(crate) fn run(&self, place: &Place) -> Result<Ended> {
         let catalog = place.catalog()?;
-        let standard_input = self.file == Path::new("-");
-        if standard_input {
-            desk::refuse_unnamed(self.which.pick())?;
-        }
-        let feed = desk::pick_feed(&catalog, self.which.pick(), &self.file)?;
-        let at = self.at.or_else(|| desk::stated_time(feed, &self.file)).unwrap_or_else(clock::now);
+        let of = self.which.of();
+        desk::require(&catalog, &of)?;
         let rejects: Box<dyn Write + Send> = match &self.rejects {
             Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?)),
             None => Box::new(io::stderr()),
         };
         let sink = Arc::new(Mutex::new(Sink { out: BufWriter::new(io::stdout()), rejects, as_json: self.rejects.is_some() }));
         let mut tally = Tally::default();
-        let mut input: Box<dyn desk::Source> = if standard_input {
+        let mut input: Box<dyn desk::Source> = if self.file == Path::new("-") {
             let mut bytes = Vec::new();
             const MOST: u64 = 4 << 30;
             io::stdin().take(MOST).read_to_end(&mut bytes).context("reading standard input")?;
@@ -86,9 +82,15 @@ impl Parse {
         } else {
             Box::new(std::fs::File::open(&self.file).with_context(|| format!("opening {}", self.file.display()))?)
         };
+        let file_name = self.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         desk::open_delivery(input.as_mut(), |opened| {
+            let name = opened.name.as_deref().unwrap_or(file_name);
+            let report = Peeked::new(opened.input)?;
+            let picked = desk::pick(&catalog, &of, name, report.begins()).map_err(io::Error::other)?;
+            let at = self.at.or_else(|| desk::stated_time(picked, name)).unwrap_or_else(clock::now);
+            let feed = desk::version_at(&catalog, picked, at);
             let worker = || Ok(Printer { feed, format: self.format, sink: sink.clone() });
-            tally = desk::read(feed, feed::Arrival { at }, opened.input, 1, worker).map_err(io::Error::other)?;
+            tally.add(desk::read(feed, feed::Arrival { at }, report, 1, worker).map_err(io::Error::other)?);
             Ok(())
         })?;
         let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);

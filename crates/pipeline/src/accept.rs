@@ -1,0 +1,193 @@
+//! What is handed in becomes kept reports, each with an arrival: the first step of a delivery, after which nothing can
+//! lose it. Bytes that cannot be kept keep nothing else out.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek};
+use std::path::PathBuf;
+
+use anyhow::{Context, Error, Result, bail};
+use event::time::Micros;
+use feed::unpack::Damaged;
+use feed::{Feed, redact};
+
+use crate::ingest::{Intake, Outcome};
+use crate::open::{Opened, Peeked, Source, is_zip, open};
+use crate::pick::{Of, pick, stated_time, version_at};
+
+/// What somebody hands in: a report, packed or not, or a zip of several.
+#[derive(Debug)]
+pub struct HandedIn {
+    pub of: Of,
+    /// When it arrived. Where nobody says so a report's name may; else it is now.
+    pub at: Option<Micros>,
+    /// Where it came from: a path, or anything that ends with a file's name.
+    pub origin: String,
+    pub input: Input,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl Input {
+    fn open(&self) -> Result<Box<dyn Source + '_>> {
+        Ok(match self {
+            Input::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Input::File(path) => {
+                if !path.metadata().context("opening it")?.is_file() {
+                    bail!("it is not a file: a report is handed in as a file, whole");
+                }
+                Box::new(BufReader::new(File::open(path).context("opening it")?))
+            }
+        })
+    }
+}
+
+/// A report that is kept.
+struct Accepted<'c> {
+    feed: &'c Feed,
+    at: Micros,
+    origin: String,
+    mark: store::ReportMark,
+}
+
+struct Refused {
+    origin: String,
+    why: Error,
+}
+
+type Known = HashMap<String, store::Delivery>;
+
+impl Intake<'_> {
+    /// Keeps what was handed in, each report with an arrival unless it is known.
+    pub(crate) async fn accept(
+        &self,
+        handed: HandedIn,
+        known: &Known,
+        now: Micros,
+        each: &mut (dyn FnMut(Outcome) + Send),
+    ) -> Result<Vec<store::Arrival>> {
+        let mut arrivals = Vec::new();
+        for kept in tokio::task::block_in_place(|| self.keep(&handed, known, now))? {
+            let Accepted { feed, at, origin, mark } = match kept {
+                Ok(accepted) => accepted,
+                Err(Refused { origin, why }) => {
+                    each(Outcome::Refused { origin, why });
+                    continue;
+                }
+            };
+            if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
+                self.refuse_erased(&mark.id, &origin).await?;
+                continue;
+            }
+            let arrival = store::Arrival {
+                id: store::delivery_id(&feed.id, at, &mark.id),
+                feed: feed.id.clone(),
+                provider: feed.provider.clone(),
+                time: at,
+                origin,
+                report_id: mark.id,
+                size: mark.size,
+                owner: String::new(),
+            };
+            if !known.contains_key(&arrival.id) {
+                self.store.put_arrival(&arrival).await?;
+            }
+            arrivals.push(arrival);
+        }
+        Ok(arrivals)
+    }
+
+    /// Keeps every report that was handed in and can be.
+    fn keep(&self, handed: &HandedIn, known: &Known, now: Micros) -> Result<Vec<Result<Accepted<'_>, Refused>>> {
+        let mut kept = Vec::new();
+        // What keeps one report from being kept is its own affair; what keeps all, such as a full disk, ends it here.
+        let mut failed = None;
+        let opened = handed.input.open().and_then(|mut input| {
+            let of_several = is_zip(input.as_mut())?;
+            let each = |opened: Opened<&mut dyn Read>| {
+                let origin = match &opened.name {
+                    Some(name) => format!("{}!{name}", handed.origin),
+                    None => handed.origin.clone(),
+                };
+                match self.keep_one(handed, &origin, opened, of_several, known, now) {
+                    Ok(accepted) => kept.push(Ok(accepted)),
+                    Err(Unkept::Refused(why)) => kept.push(Err(Refused { origin, why })),
+                    Err(Unkept::Failed(error)) => {
+                        let error = error.context(format!("keeping {origin}"));
+                        return Err(io::Error::other(failed.insert(error).to_string()));
+                    }
+                }
+                Ok(())
+            };
+            open(input.as_mut(), each).context("unpacking it")
+        });
+        match (failed, opened) {
+            (Some(error), _) => return Err(error),
+            (None, Err(why)) => kept.push(Err(Refused { origin: handed.origin.clone(), why })),
+            (None, Ok(())) => {}
+        }
+        Ok(kept)
+    }
+
+    /// Keeps a report: as it came, of a zip unpacked, and of one with a secret all but that.
+    fn keep_one(
+        &self,
+        handed: &HandedIn,
+        origin: &str,
+        opened: Opened<&mut dyn Read>,
+        of_several: bool,
+        known: &Known,
+        now: Micros,
+    ) -> Result<Accepted<'_>, Unkept> {
+        let refused = |why: Error| Unkept::Refused(why);
+        let name = origin.rsplit(['/', '\\', '!']).next().unwrap_or_default();
+        let mut report = Peeked::new(opened.input).context("reading it").map_err(refused)?;
+        let picked = pick(self.catalog, &handed.of, name, report.begins()).map_err(refused)?;
+        let at = handed.at.or_else(|| stated_time(picked, name)).unwrap_or(now);
+        let feed = version_at(self.catalog, picked, at);
+        let mark =
+            if redact::is_possible(feed) && redact::is_needed(feed, report.begins()).context("looking for secrets").map_err(refused)? {
+                self.keep_redacted(feed, &mut report)
+            } else if !of_several {
+                self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
+            } else {
+                self.store.put_report(&mut report)
+            };
+        let mark = mark.map_err(|error| if is_damaged(&error) { Unkept::Refused(error) } else { Unkept::Failed(error) })?;
+        Ok(Accepted { feed, at, origin: origin.to_owned(), mark })
+    }
+
+    fn keep_whole(&self, input: &Input, is_known: impl FnOnce(&store::ReportMark) -> bool) -> Result<store::ReportMark> {
+        let path = match input {
+            Input::Bytes(bytes) => return self.store.put_report(&mut bytes.as_slice()),
+            Input::File(path) => path,
+        };
+        let mut file = File::open(path)?;
+        let mark = store::mark_of(&mut file)?;
+        if !is_known(&mark) {
+            self.store.put_report_file(file, &mark)?;
+        }
+        Ok(mark)
+    }
+
+    fn keep_redacted(&self, feed: &Feed, input: &mut dyn Read) -> Result<store::ReportMark> {
+        let mut redacted = tempfile::tempfile().context("making room to take out secrets")?;
+        redact::copy(feed, input, BufWriter::new(&mut redacted)).context("taking out secrets")?;
+        redacted.rewind()?;
+        self.store.put_report(&mut redacted)
+    }
+}
+
+/// Why a report is not kept: for what it is, or because nothing could be.
+enum Unkept {
+    Refused(Error),
+    Failed(Error),
+}
+
+fn is_damaged(error: &Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(Damaged::is)
+}

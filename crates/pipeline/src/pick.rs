@@ -1,0 +1,67 @@
+//! Whose report a file is: as the caller knows, or as its name and its first bytes tell.
+
+use std::io::Cursor;
+
+use anyhow::{Error, Result, anyhow};
+use event::time::{self, Micros};
+use feed::catalog::{self, Beginning, Unpicked};
+use feed::unpack::{Caps, unpack};
+use feed::{Catalog, Feed};
+
+/// How the feed of a report is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The feed's id.
+    Feed(String),
+    /// The provider: which of its feeds it is, the report's name and beginning tell.
+    Provider(String),
+}
+
+/// The feed of a report of this name that begins with these bytes, packed or not; in its newest version.
+pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, bytes: &[u8]) -> Result<&'c Feed> {
+    let begins = |feed: &Feed| {
+        let size = bytes.len() as u64;
+        unpack(Cursor::new(bytes), size, Caps::default()).map(|report| Beginning::of(feed, report)).unwrap_or_default()
+    };
+    match of {
+        Of::Feed(id) => find(catalog, id),
+        Of::Provider(provider) => catalog.pick(provider, name, begins).map_err(|why| match why {
+            Unpicked::NoSuchProvider => no_such_provider(provider),
+            Unpicked::Unknown => anyhow!("no feed of {provider} has files like \"{name}\", by name or header; say which with --feed"),
+            Unpicked::Several(ids) => anyhow!("the header of \"{name}\" is that of {}; say which with --feed", ids.join(", ")),
+        }),
+    }
+}
+
+/// That there is such a feed or provider.
+pub fn require(catalog: &Catalog, of: &Of) -> Result<()> {
+    match of {
+        Of::Feed(id) => find(catalog, id).map(|_| ()),
+        Of::Provider(provider) if catalog.feeds().any(|feed| feed.provider == *provider) => Ok(()),
+        Of::Provider(provider) => Err(no_such_provider(provider)),
+    }
+}
+
+fn no_such_provider(provider: &str) -> Error {
+    anyhow!("there is no provider \"{provider}\"; `waglan feed list` shows all")
+}
+
+/// A feed by its id, in its newest version.
+pub fn find<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Feed> {
+    catalog.feed(id).ok_or_else(|| match catalog.similar(id).as_slice() {
+        [] => anyhow!("there is no feed \"{id}\"; `waglan feed list` shows all"),
+        similar => anyhow!("there is no feed \"{id}\"; is it {}?", similar.join(", ")),
+    })
+}
+
+/// When a report came, if its name says so.
+pub fn stated_time(feed: &Feed, name: &str) -> Option<Micros> {
+    let day = catalog::day_of(feed, name)?;
+    // The report of a day comes at its end.
+    time::parse(&day).ok().map(|midnight| midnight + time::DAY - time::SECOND)
+}
+
+/// The version of a picked feed's table that holds when a report came.
+pub fn version_at<'c>(catalog: &'c Catalog, feed: &'c Feed, at: Micros) -> &'c Feed {
+    catalog.feed_on(&feed.id, &time::day_name(time::day(at))).unwrap_or(feed)
+}
