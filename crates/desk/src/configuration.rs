@@ -1,7 +1,7 @@
 //! The configuration file, `waglan.toml`. Every key has a default, so that an empty file is a good one.
 //! docs/operating.md is its reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -54,6 +54,12 @@ pub struct Scope {
     pub asns: Vec<i64>,
 }
 
+impl Scope {
+    pub fn is_empty(&self) -> bool {
+        self.countries.is_empty() && self.tlds.is_empty() && self.networks.is_empty() && self.asns.is_empty()
+    }
+}
+
 /// Limits of one query.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -77,16 +83,50 @@ pub struct Geo {
     pub fetch: BTreeMap<String, String>,
 }
 
-/// How long what is kept.
+/// How long what is kept: by feed, by `PROVIDER/*` for a provider's, or by `*` for all. The most specific rule holds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// By feed, or `*`: days after which its events go.
+    /// Days after which events go.
     pub events: BTreeMap<String, u32>,
-    /// By feed, or `*`: days after which fields are emptied.
+    /// Days after which fields are emptied.
     pub fields: BTreeMap<String, BTreeMap<String, u32>>,
-    /// By feed, or `*`: days after which its reports go.
+    /// Days after which kept reports go.
     pub reports: BTreeMap<String, u32>,
+}
+
+impl Retention {
+    /// That every rule speaks of some feed.
+    pub fn require_feeds(&self, feeds: &BTreeSet<String>) -> Result<(), String> {
+        let sections = [("events", names(&self.events)), ("fields", names(&self.fields)), ("reports", names(&self.reports))];
+        for (section, names) in sections {
+            for name in names {
+                let known = name == "*"
+                    || match name.strip_suffix("/*") {
+                        Some(provider) => feeds.iter().any(|feed| is_of(provider, feed)),
+                        None => feeds.contains(name),
+                    };
+                if !known {
+                    return Err(format!("[retention.{section}]: there is no feed \"{name}\""));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names<T>(rules: &BTreeMap<String, T>) -> Vec<&str> {
+    rules.keys().map(String::as_str).collect()
+}
+
+fn is_of(provider: &str, feed: &str) -> bool {
+    feed.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The rules that speak of a feed, the most specific last.
+pub(crate) fn most_specific<'r, T>(rules: &'r BTreeMap<String, T>, feed: &str) -> impl Iterator<Item = &'r T> {
+    let provider = feed.split('/').next().unwrap_or_default();
+    ["*".to_owned(), format!("{provider}/*"), feed.to_owned()].into_iter().filter_map(|name| rules.get(&name))
 }
 
 impl Configuration {

@@ -1,17 +1,18 @@
 //! Looking after what is stored: files merged, old ones deleted, what the law lets nobody keep taken out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use event::time::Micros;
 use feed::unpack::{Caps, Packing, unpack};
 use pipeline::What;
-use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retention, Vacuumed};
+use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retained, Retention, Vacuumed};
 use tracing::warn;
 
 use crate::actor::{Action, Actor};
+use crate::configuration::most_specific;
 use crate::desk::Desk;
 
 impl Desk {
@@ -30,18 +31,21 @@ impl Desk {
         Ok((self.store.vacuum(keep, now).await?, packed))
     }
 
-    /// Applies the configuration's rules of retention; says how many events were changed or taken out, and how many
-    /// kept reports deleted.
-    pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<(u64, u64)> {
+    /// Applies the configuration's rules of retention, to feeds that have no table any more too.
+    pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<Retained> {
         actor.require(Action::Erase)?;
+        let mut feeds: BTreeSet<String> = self.catalog.feeds().map(|feed| feed.id.clone()).collect();
+        feeds.extend(self.store.deliveries(None).await?.into_iter().map(|delivery| delivery.feed));
+        let configured = &self.configuration.retention;
+        configured.require_feeds(&feeds).map_err(Error::msg)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;
-        let rules = self.retention_rules();
-        let events = if rules.is_empty() { 0 } else { self.store.retain(&rules, now).await? };
-        let configured = &self.configuration.retention.reports;
-        let days = |id: &str| configured.get(id).or_else(|| configured.get("*")).copied();
-        let reports: BTreeMap<String, u32> = self.catalog.feeds().filter_map(|feed| Some((feed.id.clone(), days(&feed.id)?))).collect();
-        let reports = if reports.is_empty() { 0 } else { self.store.retain_reports(&reports, now).await? };
-        Ok((events, reports))
+        // What is about to go must have been counted.
+        self.refresh_sightings(now).await?;
+        let rules: Vec<Retention> = feeds.iter().flat_map(|feed| self.retention_rules(feed)).collect();
+        let reports = feeds.iter().filter_map(|feed| Some((feed.clone(), *most_specific(&configured.reports, feed).last()?))).collect();
+        let events = self.store.retain(&rules, now).await?;
+        let done = self.store.retain_reports(&reports, now).await?;
+        Ok(Retained { rejects: events.rejects + done.rejects, reports: done.reports, ..events })
     }
 
     /// Erases a report for good, from what is kept and from every older version; a record of it remains.
@@ -75,25 +79,25 @@ impl Desk {
         self.store.forget().await
     }
 
-    fn retention_rules(&self) -> Vec<Retention> {
+    /// What expires of a feed, and when.
+    fn retention_rules(&self, feed: &str) -> Vec<Retention> {
         let configured = &self.configuration.retention;
         let mut rules = Vec::new();
-        for feed in self.catalog.feeds() {
-            let of = |name: &str| if name == "*" || name == feed.id { Some(feed.id.clone()) } else { None };
-            rules.extend(
-                configured.events.iter().filter_map(|(name, days)| Some(Retention { feed: of(name)?, what: Expiring::Row, days: *days })),
-            );
-            for (name, fields) in &configured.fields {
-                let Some(id) = of(name) else { continue };
-                rules.extend(fields.iter().map(|(field, days)| {
-                    let what = match field.strip_prefix("extra.") {
-                        Some(key) => Expiring::Extra(key.to_owned()),
-                        None => Expiring::Column(field.replace('.', "_")),
-                    };
-                    Retention { feed: id.clone(), what, days: *days }
-                }));
-            }
+        if let Some(days) = most_specific(&configured.events, feed).last() {
+            rules.push(Retention { feed: feed.to_owned(), what: Expiring::Row, names_things: false, days: *days });
         }
+        // Field by field, the rule that says most exactly of whom it speaks.
+        let mut fields = BTreeMap::new();
+        most_specific(&configured.fields, feed).for_each(|of_some| fields.extend(of_some));
+        rules.extend(fields.into_iter().map(|(field, days)| {
+            let what = match field.strip_prefix("extra.") {
+                Some(key) => Expiring::Extra(key.to_owned()),
+                None => Expiring::Column(field.replace('.', "_")),
+            };
+            let asset = self.catalog.feed(feed).map(|feed| feed.asset.as_slice());
+            let names_things = asset.is_none_or(|asset| asset.iter().any(|one| one.name() == field || one.column() == field));
+            Retention { feed: feed.to_owned(), what, names_things, days: *days }
+        }));
         rules
     }
 }

@@ -47,7 +47,7 @@ pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, Outc
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
 pub use reports::{ReportMark, mark_of};
-pub use retain::{Expiring, Retention};
+pub use retain::{Expiring, Retained, Retention};
 pub use store::{Access, Settings, Store};
 pub use vacuum::Vacuumed;
 

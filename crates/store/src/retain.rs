@@ -1,7 +1,8 @@
 //! Keeping data only as long as it may be kept: rows, and single fields of rows, expire after a number of days.
 //!
 //! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So the day
-//! up to which a feed has expired is remembered, and sightings before it are never counted anew.
+//! up to which a feed has expired is remembered, and sightings before it are never counted anew. But they do not
+//! tell what a field held that has expired, and rejects, which hold whole rows, go with the events of their feed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use serde_json::Value;
 use crate::days::FeedDays;
 use crate::deliveries::Delivery;
 use crate::events::{EVENTS, TIME};
-use crate::rewrite::{Beside, Reach, Rewrite, day_at, rewrite};
+use crate::rejects::REJECTS;
+use crate::rewrite::{Before, Beside, Reach, Rewrite, day_at, rewrite};
+use crate::sightings::{SIGHTINGS, names_things};
 use crate::store::Store;
 use crate::table::LiveFile;
 
@@ -37,8 +40,20 @@ pub enum Expiring {
 pub struct Retention {
     pub feed: String,
     pub what: Expiring,
+    /// Whether the feed's sightings may name their thing by it: then they name it no more.
+    pub names_things: bool,
     /// Kept on so many UTC days before today.
     pub days: u32,
+}
+
+/// How many rows were taken out or lost something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    pub events: u64,
+    pub rejects: u64,
+    pub sightings: u64,
+    /// Kept reports that were deleted.
+    pub reports: u64,
 }
 
 /// What no event is without.
@@ -48,8 +63,8 @@ const ALWAYS: [&str; 4] = ["id", "feed", "month", TIME];
 const EXPIRED: &str = "expired.json";
 
 impl Store {
-    /// Applies rules; says how many events were taken out or lost a field.
-    pub async fn retain(&self, rules: &[Retention], now: Micros) -> Result<u64> {
+    /// Applies rules of events and their fields.
+    pub async fn retain(&self, rules: &[Retention], now: Micros) -> Result<Retained> {
         if let Some(unknown) = rules.iter().find_map(|rule| match &rule.what {
             Expiring::Column(column) if ALWAYS.contains(&column.as_str()) || (EVENTS.schema)().index_of(column).is_err() => Some(column),
             _ => None,
@@ -61,29 +76,33 @@ impl Store {
             rules.iter().map(|rule| Rule { retention: rule.clone(), before: today.saturating_sub_unsigned(rule.days) }).collect();
         // Remembered before it is done: sightings of days that are about to be taken must not be counted anew.
         self.remember_expired(&rules).await?;
-        let beside = Beside { operation: "RETAIN", ..Beside::default() };
-        Ok(rewrite(&self.events, Arc::new(Rules(rules)), beside, now).await?.rows)
+        let whole = rules.iter().filter(|rule| rule.retention.what == Expiring::Row);
+        let days = whole.map(|rule| (rule.retention.feed.clone(), rule.before)).collect();
+        let rejects = rewrite(&self.rejects, Arc::new(Before { days, time: REJECTS.time }), beside(), now).await?.rows;
+        let sightings = rewrite(&self.sightings, Arc::new(Unnamed(rules.clone())), beside(), now).await?.rows;
+        let events = rewrite(&self.events, Arc::new(Rules(rules)), beside(), now).await?.rows;
+        Ok(Retained { events, rejects, sightings, reports: 0 })
     }
 
-    /// Deletes reports whose deliveries all came more days ago than their feed's reports are kept; says how many.
-    /// Their days cannot be read again then.
-    pub async fn retain_reports(&self, days: &BTreeMap<String, u32>, now: Micros) -> Result<u64> {
+    /// Deletes reports whose deliveries all came more days ago than their feed's reports are kept, and rejects, which
+    /// hold rows of them. Their days cannot be read again then.
+    pub async fn retain_reports(&self, days: &BTreeMap<String, u32>, now: Micros) -> Result<Retained> {
         self.require_write()?;
-        let today = time::day(now);
-        let has_expired = |delivery: &Delivery| {
-            days.get(&delivery.feed).is_some_and(|days| time::day(delivery.time) < today.saturating_sub_unsigned(*days))
-        };
+        let before: BTreeMap<String, i32> =
+            days.iter().map(|(feed, days)| (feed.clone(), time::day(now).saturating_sub_unsigned(*days))).collect();
+        let has_expired = |delivery: &Delivery| before.get(&delivery.feed).is_some_and(|day| time::day(delivery.time) < *day);
         let (old, young): (Vec<Delivery>, Vec<Delivery>) = self.deliveries(None).await?.into_iter().partition(has_expired);
         let needed: HashSet<String> = young.into_iter().map(|delivery| delivery.report_id).collect();
         let old: BTreeSet<String> = old.into_iter().map(|delivery| delivery.report_id).filter(|id| !needed.contains(id)).collect();
-        let mut deleted = 0;
+        let mut reports = 0;
         for id in old {
             if self.has_report(&id).await? {
                 self.delete_report(&id).await?;
-                deleted += 1;
+                reports += 1;
             }
         }
-        Ok(deleted)
+        let rejects = rewrite(&self.rejects, Arc::new(Before { days: before, time: REJECTS.time }), beside(), now).await?.rows;
+        Ok(Retained { rejects, reports, ..Retained::default() })
     }
 
     /// The first whole day of each feed that has expired.
@@ -117,7 +136,11 @@ impl Store {
     }
 }
 
-#[derive(Debug)]
+fn beside() -> Beside {
+    Beside { operation: "RETAIN", ..Beside::default() }
+}
+
+#[derive(Clone, Debug)]
 struct Rule {
     retention: Retention,
     /// Earlier days expire.
@@ -190,14 +213,50 @@ impl Rewrite for Rules {
             let rows = rule.rows(&batch)?;
             batch = match &rule.retention.what {
                 Expiring::Row => compute::filter_record_batch(&batch, &compute::not(&rows)?)?,
-                Expiring::Column(column) => {
-                    with_column(&batch, column, |values| Ok(zip(&rows, &new_null_array(values.data_type(), values.len()), values)?))?
-                }
+                Expiring::Column(column) => with_column(&batch, column, |values| without(values, &rows))?,
                 Expiring::Extra(key) => with_column(&batch, "extra", |values| Ok(without_key(values, key, &rows)))?,
             };
         }
         Ok(batch)
     }
+}
+
+/// Sightings that tell what a field held, which has expired.
+struct Unnamed(Vec<Rule>);
+
+impl Rewrite for Unnamed {
+    fn reach(&self, file: &LiveFile) -> Reach {
+        let reaches = |rule: &Rule| matches!(rule.retention.what, Expiring::Column(_)) && rule.reaches(file);
+        if self.0.iter().any(reaches) { Reach::Something } else { Reach::Nothing }
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        vec!["kind", "asset"]
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let (Some(feeds), Some(kinds), Some(assets)) = (text("feed"), text("kind"), text("asset")) else {
+            bail!("sightings without feed, kind and asset")
+        };
+        let Some(days) = batch.column_by_name(SIGHTINGS.time) else { bail!("sightings without day") };
+        let expires = |row: usize, rule: &Rule| {
+            let Expiring::Column(column) = &rule.retention.what else { return false };
+            feeds.value(row) == rule.retention.feed
+                && day_at(days, row).is_some_and(|day| day < rule.before)
+                && (rule.retention.names_things || names_things(kinds.value(row), column))
+        };
+        Ok((0..batch.num_rows()).map(|row| Some(assets.is_valid(row) && self.0.iter().any(|rule| expires(row, rule)))).collect())
+    }
+
+    fn apply(&self, batch: &RecordBatch, rows: &BooleanArray) -> Result<RecordBatch> {
+        with_column(batch, "asset", |values| without(values, rows))
+    }
+}
+
+/// A column without its values in these rows.
+fn without(values: &ArrayRef, rows: &BooleanArray) -> Result<ArrayRef> {
+    Ok(zip(rows, &new_null_array(values.data_type(), values.len()), values)?)
 }
 
 fn with_column(batch: &RecordBatch, name: &str, change: impl FnOnce(&ArrayRef) -> Result<ArrayRef>) -> Result<RecordBatch> {

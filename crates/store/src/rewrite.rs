@@ -73,18 +73,23 @@ impl Rewrite for FeedDaysRows {
     }
 }
 
-/// All rows but those of a feed before some day.
-pub(crate) struct AllFrom {
+/// The rows of each of some feeds before its day.
+pub(crate) struct Before {
     pub(crate) days: BTreeMap<String, i32>,
     /// The column of times or days.
     pub(crate) time: &'static str,
 }
 
-impl Rewrite for AllFrom {
+impl Before {
+    fn may_be_in(&self, file: &LiveFile) -> bool {
+        let may = |(feed, day): (&String, &i32)| file.may_hold_feed(feed) && file.time.is_none_or(|(first, _)| time::day(first) < *day);
+        self.days.iter().any(may)
+    }
+}
+
+impl Rewrite for Before {
     fn reach(&self, file: &LiveFile) -> Reach {
-        let may_stay =
-            |(feed, day): (&String, &i32)| file.may_hold_feed(feed) && file.time.is_none_or(|(first, _)| time::day(first) < *day);
-        if self.days.iter().any(may_stay) { Reach::Something } else { Reach::Everything }
+        if self.may_be_in(file) { Reach::Something } else { Reach::Nothing }
     }
 
     fn columns(&self) -> Vec<&str> {
@@ -94,11 +99,28 @@ impl Rewrite for AllFrom {
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let feeds = batch.column_by_name("feed").and_then(|feeds| feeds.as_string_opt::<i32>());
         let (Some(feeds), Some(times)) = (feeds, batch.column_by_name(self.time)) else { bail!("rows without feed and time") };
-        let stays = |row: usize| {
-            let from = if feeds.is_valid(row) { self.days.get(feeds.value(row)) } else { None };
-            Some(day_at(times, row)? < *from?)
+        let is_before = |row: usize| {
+            let day = if feeds.is_valid(row) { self.days.get(feeds.value(row)) } else { None };
+            Some(day_at(times, row)? < *day?)
         };
-        Ok((0..batch.num_rows()).map(|row| Some(!stays(row).unwrap_or(false))).collect())
+        Ok((0..batch.num_rows()).map(|row| Some(is_before(row).unwrap_or(false))).collect())
+    }
+}
+
+/// All other rows.
+pub(crate) struct AllBut(pub(crate) Before);
+
+impl Rewrite for AllBut {
+    fn reach(&self, file: &LiveFile) -> Reach {
+        if self.0.may_be_in(file) { Reach::Something } else { Reach::Everything }
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        self.0.columns()
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        Ok(compute::not(&self.0.rows(batch)?)?)
     }
 }
 

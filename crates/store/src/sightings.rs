@@ -21,7 +21,7 @@ use self::groups::{GROUP, Groups};
 use crate::days::FeedDays;
 use crate::file::{FileWriter, NewFile};
 use crate::query::LiveTable;
-use crate::rewrite::{AllFrom, Beside, FeedDaysRows, rewrite};
+use crate::rewrite::{AllBut, Before, Beside, FeedDaysRows, rewrite};
 use crate::store::Store;
 use crate::table::{Definition, LiveFile, MONTH, Table, Version};
 
@@ -75,6 +75,11 @@ const KEYS: &[Key] = &[
     // A network, an address or a name on a list: nothing is known but that it is on it.
     Key { kind: "listing", asset: &["source_network", "source_ip", "source_fqdn"], port: false, identifier: &[] },
 ];
+
+/// Whether a thing of this kind may be named by this column, whatever its feed's table says.
+pub(crate) fn names_things(kind: &str, column: &str) -> bool {
+    KEYS.iter().any(|key| key.kind == kind && key.asset.contains(&column))
+}
 
 struct Key {
     kind: &'static str,
@@ -146,7 +151,7 @@ impl Store {
         let files = self.count(&events, &days).await?;
         let beside =
             Beside { operation: "REBUILD", add: files, transaction: transaction(&events), touched: days.clone(), ..Beside::default() };
-        let replaced = AllFrom { days: self.expired().await?, time: SIGHTINGS.time };
+        let replaced = AllBut(Before { days: self.expired().await?, time: SIGHTINGS.time });
         rewrite(&self.sightings, Arc::new(replaced), beside, now).await?;
         Ok(days)
     }

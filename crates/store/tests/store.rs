@@ -11,7 +11,7 @@ use event::time::{self, Micros};
 use event::{Reject, batch, id};
 use store::{
     Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Expiring, Limits, Outcome, Overtaken, Prepared, RejectSource,
-    Retention, Settings, Store, days_of_text, days_text, delivery_id,
+    Retained, Retention, Settings, Store, days_of_text, days_text, delivery_id,
 };
 use tempfile::TempDir;
 
@@ -685,11 +685,11 @@ async fn what_expires_is_taken_out_and_its_sightings_stay() {
     store_rows(&store, OTHER, DAY_TWO).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
     let sightings = ask(&store, SIGHTINGS).await;
-    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, days };
+    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, names_things: false, days };
     let rules = [rule(FEED, Expiring::Row, 1), rule(OTHER, Expiring::Column("malware_name".into()), 1)];
     let touched = store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied");
-    assert_eq!(touched, 3 + 1);
-    assert_eq!(store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied"), 0);
+    assert_eq!(touched, Retained { events: 3 + 1, ..Retained::default() });
+    assert_eq!(store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied"), Retained::default());
     assert_eq!(
         ask(&store, "select feed, time_source, malware_name from events order by 1, 2").await,
         ["example/list 2023-02-18T23:59:59Z -", "example/list 2023-02-19T00:00:00Z mirai", "example/sinkhole 2023-02-19T00:00:00Z mirai",]

@@ -736,18 +736,47 @@ fn reports_expire_when_all_their_deliveries_have() {
     std::fs::write(data.join("waglan.toml"), "[retention.reports]\n\"*\" = 30\n").expect("writable");
     let retained = run(waglan(&data).args(["store", "retain"]));
     let said = told(&retained);
-    assert!(said.contains("0 events taken out or shortened, 1 kept reports deleted"), "{said}");
+    assert!(said.contains("0 events taken out or shortened, 0 rejects taken out, 0 sightings shortened; 1 kept reports deleted"), "{said}");
     assert_eq!(files_below(&data.join("reports")).len(), 1);
     let reread = run(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
     let said = told(&reread);
     assert!(said.contains("is not kept any more"), "{said}");
-    for (wrong, why) in [("memory = 0", "memory = 0: it is at least 64"), ("[retention.fields.\"*\"]\n\"time.source\" = 1", "time_source")]
-    {
+    for (wrong, why) in [
+        ("memory = 0", "memory = 0: it is at least 64"),
+        ("[retention.fields.\"*\"]\n\"time.source\" = 1", "time_source"),
+        ("[retention.events]\n\"openfish/*\" = 1", "[retention.events]: there is no feed \"openfish/*\""),
+    ] {
         std::fs::write(data.join("waglan.toml"), wrong).expect("writable");
         let refused = run(waglan(&data).args(["store", "retain"]));
         let said = told(&refused);
         assert!(refused.status.code() == Some(2) && said.contains(why), "{said}");
     }
+}
+
+/// Of a person nothing is left after its days, in no table; the most specific rule holds; days of sightings are still counted.
+#[test]
+fn what_expired_is_in_no_table() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report = |name: &str, rows: &str| {
+        let name = format!("2025-01-01-{name}-example.csv");
+        let header = "timestamp,severity,data_sets,password_hash,geo,region,city,account,username,email,domain,url";
+        written(&folder, &name, format!("{header}\n{rows}"))
+    };
+    let leaked =
+        report("compromised_account", "2025-01-01 10:00:00,high,,,,,,,,jane.doe@example.org,,\nno time,,,,,,,,,joe@example.org,,\n");
+    run(waglan(&data).args(["ingest", "--feed", "shadowserver/compromised_account", "--at", "2025-01-01"]).arg(&leaked));
+    let listed = written(&folder, "list.txt", "http://a.example/1\n");
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2025-01-01"]).arg(&listed));
+    assert_eq!(query(&data, "SELECT count(*) AS sightings FROM sightings WHERE asset = 'jane.doe@example.org'"), "sightings\n1\n");
+    let rules = "[retention.fields.\"shadowserver/*\"]\n\"source.account\" = 30\n\"extra.email\" = 30\n                 [retention.events]\n\"*\" = 30\n\"openphish/feed\" = 100000\n";
+    std::fs::write(data.join("waglan.toml"), rules).expect("writable");
+    let said = told(&run(waglan(&data).args(["store", "retain"])));
+    assert_eq!(said, "1 events taken out or shortened, 1 rejects taken out, 1 sightings shortened; 0 kept reports deleted\n");
+    assert_eq!(query(&data, "SELECT feed FROM events"), "feed\nopenphish/feed\n");
+    let left = "SELECT feed, count(DISTINCT key) AS things, count(asset) AS named FROM sightings GROUP BY 1 ORDER BY 1";
+    assert_eq!(query(&data, left), "feed,things,named\nopenphish/feed,1,1\nshadowserver/compromised_account,1,0\n");
+    assert_eq!(query(&data, "SELECT count(*) AS rejects FROM rejects"), "rejects\n0\n");
 }
 
 #[test]

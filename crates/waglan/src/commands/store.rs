@@ -71,8 +71,11 @@ impl StoreCommand {
                 )
             }
             StoreCommand::Retain => {
-                let (events, reports) = desk.retain(&actor, now).await?;
-                format!("{events} events taken out or shortened, {reports} kept reports deleted")
+                let done = desk.retain(&actor, now).await?;
+                format!(
+                    "{} events taken out or shortened, {} rejects taken out, {} sightings shortened; {} kept reports deleted",
+                    done.events, done.rejects, done.sightings, done.reports
+                )
             }
         };
         output::say(&said);
