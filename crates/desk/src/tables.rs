@@ -74,8 +74,10 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
     }
     // The first table of a kind that knows an answer gives it: the data folder's come before the program's.
     parts.push(Part::aliases("bundled", 0, malware_aliases).map_err(said)?);
-    let scope = toml::to_string(&configuration.scope).context("writing the scope")?;
-    parts.push(Part::scope("configuration", 0, &scope).map_err(said).context("scope in the configuration")?);
+    if !configuration.scope.is_empty() {
+        let scope = toml::to_string(&configuration.scope).context("writing the scope")?;
+        parts.push(Part::scope("configuration", 0, &scope).map_err(said).context("[scope] in the configuration")?);
+    }
     Ok(Dated::of(parts))
 }
 

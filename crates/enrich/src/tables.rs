@@ -138,14 +138,14 @@ impl Tables {
         let all = [
             (
                 self.parts.iter().any(|part| part.has_places()),
-                "No table says where addresses are: countries and cities are filled by feeds alone.",
+                "No table says where addresses are: countries and cities are filled by feeds alone. `waglan geo update FILE` puts one in place.",
             ),
             (
                 self.parts.iter().any(|part| part.has_systems()),
-                "No table says whose networks addresses are in: AS numbers and names are filled by feeds alone.",
+                "No table says whose networks addresses are in: AS numbers and names are filled by feeds alone. `waglan geo update FILE` puts one in place.",
             ),
             (has(Kind::Aliases), "No table of malware names: families keep each feed's spelling."),
-            (has(Kind::Scope), "No scope is set: nothing is in scope."),
+            (has(Kind::Scope), "No scope is set: nothing is in scope. State [scope] in waglan.toml."),
         ];
         all.into_iter().filter(|(there, _)| !there).map(|(_, sentence)| sentence).collect()
     }

@@ -753,6 +753,25 @@ fn reports_expire_when_all_their_deliveries_have() {
     }
 }
 
+#[test]
+fn the_doctor_knows_what_is_missing_and_what_is_wrong() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    succeed(waglan(&data).args(["demo", "--tables-only"]));
+    let doctor = || {
+        let output = run(waglan(&data).arg("doctor"));
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = doctor();
+    assert!(code == Some(0) && !said.contains("BAD"), "the scope is a table of the folder: {said}");
+    std::fs::remove_dir_all(data.join("scope")).expect("it is there");
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("BAD  No scope is set"), "{said}");
+    std::fs::write(data.join("waglan.toml"), "[scope]\ncountries = [\"Hongkong\"]\n").expect("writable");
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("countries: \"Hongkong\": not a country's two letters"), "{said}");
+}
+
 /// Of a person nothing is left after its days, in no table; the most specific rule holds; days of sightings are still counted.
 #[test]
 fn what_expired_is_in_no_table() {

@@ -21,8 +21,8 @@ use crate::{Ended, Place, clock, output};
 /// is real. Run twice, it changes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Do not open the web afterwards
-    #[arg(long)]
+    /// Serve nothing afterwards. Nothing is served yet; scripts may say so already
+    #[arg(long, hide = true)]
     no_serve: bool,
     /// Only put the country's enrichment tables in place, for reports of your own making
     #[arg(long)]

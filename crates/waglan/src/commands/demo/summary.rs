@@ -27,13 +27,13 @@ const PARTS: &[Part] = &[
     },
     Part {
         heading: "What could not be read, and why",
-        about: "Nothing is lost: each row is kept, and can be read again once its feed's table is mended.",
+        about: "The commonest reasons. Nothing is lost: each row is kept, and can be read again once its feed's table is mended.",
         sql: "SELECT feed, coalesce(\"column\", '') AS \"column\", regexp_replace(reason, '^\".*\": ', '') AS reason, count(*) AS rows
               FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason LIMIT 8",
     },
     Part {
         heading: "Reports whose columns changed",
-        about: "Said once for each delivery; reading goes on.",
+        about: "Said once, when it happens; reading goes on.",
         sql: "SELECT feed, drift AS change, count(*) AS deliveries, min(time) AS first FROM deliveries WHERE drift IS NOT NULL GROUP BY 1, 2 ORDER BY first",
     },
     Part {
