@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use event::time::Micros;
+use event::time::{self, Micros};
 use store::Days;
 
 use crate::ingest::{Intake, Kept};
@@ -49,8 +49,14 @@ impl Intake<'_> {
                 None => by_feed.push((delivery.feed.clone(), days)),
             }
         }
+        by_feed.retain(|(_, days)| !days.is_empty());
         if by_feed.is_empty() {
-            bail!("no delivery of that has been stored");
+            bail!(match what {
+                What::Feed { feed, since: Some(since) } =>
+                    format!("no delivery of {feed} speaks of {} or a later day", time::day_name(*since)),
+                What::Feed { feed, since: None } => format!("no delivery of {feed} has been stored"),
+                What::Report { report_id } => format!("no delivery with the report {report_id} has been stored"),
+            });
         }
         let mut done = Vec::new();
         for (feed, days) in by_feed {
@@ -122,7 +128,7 @@ pub(crate) struct NotKept(store::Delivery);
 impl std::fmt::Display for NotKept {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let NotKept(delivery) = self;
-        let (at, days) = (event::time::iso(delivery.time), store::days_text(&delivery.days));
+        let (at, days) = (time::iso(delivery.time), store::days_text(&delivery.days));
         write!(
             out,
             "the report {} of {}, {at}, is not kept any more: the days {days} cannot be read again",

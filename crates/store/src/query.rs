@@ -16,6 +16,8 @@ use anyhow::{Context, Result, anyhow};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::utils::datafusion_strsim::normalized_levenshtein;
+use datafusion::common::{Column, SchemaError};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig, FileMetadataCache};
@@ -210,11 +212,35 @@ fn is_exhausted(error: &anyhow::Error) -> bool {
     matches!(root, Some(DataFusionError::ResourcesExhausted(_)))
 }
 
-/// Errors of the engine, with a way out where there is one.
+/// Errors of the engine, with a way out where there is one. What is wrong with the query itself is said once, in a sentence.
 fn explained(error: anyhow::Error) -> anyhow::Error {
-    match is_exhausted(&error) {
-        true => error.context("the query needs more memory than its limit; ask for less, such as fewer days or groups"),
-        false => error,
+    match error.downcast_ref::<DataFusionError>().map(DataFusionError::find_root) {
+        Some(DataFusionError::ResourcesExhausted(_)) => {
+            error.context("the query needs more memory than its limit; ask for less, such as fewer days or groups")
+        }
+        Some(DataFusionError::SchemaError(wrong, _)) => match wrong.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => unknown_column(&field.name, valid_fields),
+            wrong => anyhow!("{wrong}"),
+        },
+        Some(DataFusionError::SQL(wrong, _)) => anyhow!("{wrong}"),
+        Some(DataFusionError::Plan(wrong)) => anyhow!("{}", wrong.replace("datafusion.public.", "")),
+        _ => error,
+    }
+}
+
+fn unknown_column(name: &str, known: &[Column]) -> anyhow::Error {
+    let likeness = |known: &str| {
+        let within = known.split('_').any(|word| word == name) || known.contains(name) && name.len() > 2;
+        if within { 1.0 } else { normalized_levenshtein(known, name) }
+    };
+    let mut alike: Vec<(f64, &str)> = known.iter().map(|column| (likeness(&column.name), column.name.as_str())).collect();
+    alike.retain(|(likeness, _)| *likeness > 0.6);
+    alike.sort_by(|one, other| other.0.total_cmp(&one.0));
+    alike.dedup();
+    let alike: Vec<&str> = alike.into_iter().map(|(_, name)| name).take(4).collect();
+    match alike.as_slice() {
+        [] => anyhow!("there is no column \"{name}\"; \"DESCRIBE events\" shows all"),
+        alike => anyhow!("there is no column \"{name}\"; is it {}?", alike.join(" or ")),
     }
 }
 

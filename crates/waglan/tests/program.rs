@@ -1,6 +1,7 @@
 //! The program as a user has it: commands, exit codes, what is on standard output, and what is at rest after a
 //! process was killed, the disk was full, or two processes did the same at once.
 
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -147,6 +148,23 @@ fn a_sample_parsed_and_the_same_sample_stored() {
 #[test]
 fn wrong_use_is_told_in_a_sentence() {
     let folder = TempDir::new().expect("a folder");
+    let report = written(&folder, "list.txt", "192.0.2.1\n");
+    let data = folder.path().join("data");
+    run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-03"]).arg(&report));
+    let asked = [
+        ("SELECT nosuch FROM events", "error: there is no column \"nosuch\"; \"DESCRIBE events\" shows all\n"),
+        ("SELECT sorce_ip FROM events", "error: there is no column \"sorce_ip\"; is it source_ip"),
+        ("SELECT 1 FROM nothing", "error: table 'nothing' not found\n"),
+        ("SELEC 1", "error: sql parser error: Expected: an SQL statement, found: SELEC at Line: 1, Column: 1\n"),
+        ("DELETE FROM events", "error: DML not supported: Delete\n"),
+    ];
+    for (sql, expected) in asked {
+        let output = run(waglan(&data).args(["query", sql]));
+        assert_eq!(output.status.code(), Some(2), "{sql}");
+        assert!(told(&output).starts_with(expected), "{sql}: {}", told(&output));
+    }
+    let unread = run(waglan(&data).args(["reread", "--feed", "cins/army", "--since", "2027-01-01"]));
+    assert_eq!(told(&unread), "error: no delivery of cins/army speaks of 2027-01-01 or a later day\n");
     let table: [(&[&str], &str); 5] = [
         (&["query", "SELECT 1"], "error: there is no data in"),
         (&["parse", "--feed", "abuse-ch/feodo", "x"], "error: there is no feed \"abuse-ch/feodo\"; is it abuse-ch/feodotracker?"),
@@ -208,42 +226,117 @@ fn ingest_all(data: &Path, handed: &[Handed]) {
     }
 }
 
+/// Kills what a command starts at random moments of its life.
+struct Killer {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Killer {
+    /// Other moments in each run, unless the environment states the seed of one that went wrong.
+    fn new() -> Killer {
+        let seed = std::env::var_os("WAGLAN_SEED").map(|seed| seed.to_str().and_then(|seed| seed.parse().ok()).expect("a number"));
+        Killer { seed: seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()), drawn: 0 }
+    }
+
+    /// Whether it had come to its end before.
+    fn kill(&mut self, command: &mut Command, whole: Duration) -> bool {
+        self.drawn += 1;
+        let mut hasher = DefaultHasher::new();
+        (self.seed, self.drawn).hash(&mut hasher);
+        let moment = whole.mul_f64(1.1 * (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        std::thread::sleep(moment);
+        let ended = child.try_wait().expect("a child").is_some();
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child");
+        ended
+    }
+}
+
+impl std::fmt::Display for Killer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "after kill {}; WAGLAN_SEED={} draws the same moments", self.drawn, self.seed)
+    }
+}
+
+fn time_of(command: &mut Command) -> Duration {
+    let started = std::time::Instant::now();
+    succeed(command);
+    started.elapsed()
+}
+
 #[test]
-fn killed_at_any_moment_the_same_events_come_out() {
-    /// So many kills, at moments spread over what a process does.
+fn killed_at_any_moment_of_ingesting_the_same_events_come_out() {
     const KILLS: u64 = 200;
     let folder = TempDir::new().expect("a folder");
     let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
     let undisturbed = folder.path().join("undisturbed");
     ingest_all(&undisturbed, &handed);
     let expected = contents(&undisturbed);
+    let whole = time_of(&mut ingest(&folder.path().join("timed"), &handed[0]));
 
-    let started = std::time::Instant::now();
-    succeed(&mut ingest(&folder.path().join("timed"), &handed[0]));
-    let whole = started.elapsed().as_micros() as u64;
-
+    let mut killer = Killer::new();
     let mut data = folder.path().join("killed-0");
     let (mut next, mut rounds) = (0, 0);
-    for kill in 0..KILLS {
-        // A moment within the process's life, another one each time, by the golden ratio.
-        let moment = (kill * 618_034 % 1_000_000) * whole / 900_000;
-        let mut child = ingest(&data, &handed[next]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        std::thread::sleep(Duration::from_micros(moment));
-        let ended = child.try_wait().expect("a child").is_some();
-        child.kill().expect("a child can be killed");
-        child.wait().expect("a child");
-        if ended {
+    for _ in 0..KILLS {
+        if killer.kill(&mut ingest(&data, &handed[next]), whole) {
             next += 1;
         }
         if next == handed.len() {
             ingest_all(&data, &handed);
-            assert_eq!(contents(&data), expected, "after {kill} kills");
+            assert_eq!(contents(&data), expected, "{killer}");
             (next, rounds) = (0, rounds + 1);
             data = folder.path().join(format!("killed-{rounds}"));
         }
     }
     ingest_all(&data, &handed);
-    assert_eq!(contents(&data), expected, "after the last kill");
+    assert_eq!(contents(&data), expected, "{killer}");
+}
+
+/// Merging files, deleting old ones, reading again, and erasing, which ends when it is repeated.
+#[test]
+fn killed_while_the_store_is_looked_after_nothing_is_lost() {
+    let folder = TempDir::new().expect("a folder");
+    let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
+    let (data, undisturbed) = (folder.path().join("killed"), folder.path().join("undisturbed"));
+    for store in [&data, &undisturbed] {
+        ingest_all(store, &handed);
+    }
+    let expected = contents(&undisturbed);
+    let mut killer = Killer::new();
+    let chores: [&[&str]; 3] = [&["store", "compact"], &["reread", "--feed", FEEDS[2]], &["store", "vacuum", "--keep-days", "0"]];
+    let chore = |data: &Path, arguments: &[&str]| {
+        let mut command = waglan(data);
+        command.args(arguments);
+        command
+    };
+    let whole = chores.map(|arguments| time_of(&mut chore(&undisturbed, arguments)));
+    for kill in 0..60 {
+        // A list on another day brings files to merge and sightings to count.
+        let day = format!("2024-03-{:02}", 1 + kill / 3);
+        let list = &handed[1];
+        if kill % 3 == 0 {
+            for store in [&data, &undisturbed] {
+                succeed(waglan(store).args(["ingest", "--feed", FEEDS[1], "--at", &day]).arg(&list.path));
+            }
+        }
+        killer.kill(&mut chore(&data, chores[kill % 3]), whole[kill % 3]);
+        if kill % 12 == 11 {
+            assert_eq!(contents(&data), contents(&undisturbed), "{killer}");
+        }
+    }
+    assert_ne!(contents(&data), expected, "the lists of other days are there");
+
+    let report = query(&undisturbed, "SELECT min(report_id) FROM deliveries WHERE feed = 'abuse-ch/threatfox'");
+    let report = report.lines().nth(1).expect("a report");
+    let erase = ["store", "erase", "--report", report, "--reason", "by order"];
+    let whole = time_of(&mut chore(&undisturbed, &erase));
+    for _ in 0..10 {
+        killer.kill(&mut chore(&data, &erase), whole);
+    }
+    succeed(&mut chore(&data, &erase));
+    assert_eq!(contents(&data), contents(&undisturbed), "{killer}");
 }
 
 /// A large report is read while it is still on its way to the disk.
@@ -257,21 +350,17 @@ fn killed_while_a_large_report_settles_the_same_events_come_out() {
     assert!(written.bytes > 8 << 20, "it is large");
     let handed = Handed { feed: "shadowserver/event_sinkhole_http", at: "2024-01-16".to_owned(), path };
     let undisturbed = folder.path().join("undisturbed");
-    let started = std::time::Instant::now();
-    ingest_all(&undisturbed, std::slice::from_ref(&handed));
-    let whole = started.elapsed().as_micros() as u64;
+    let whole = time_of(&mut ingest(&undisturbed, &handed));
     let expected = contents(&undisturbed);
+    let mut killer = Killer::new();
     for kill in 0..KILLS {
         let data = folder.path().join(format!("killed-{kill}"));
-        let mut child = ingest(&data, &handed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        std::thread::sleep(Duration::from_micros(kill * whole / KILLS));
-        child.kill().expect("a child can be killed");
-        child.wait().expect("a child");
+        killer.kill(&mut ingest(&data, &handed), whole);
         ingest_all(&data, std::slice::from_ref(&handed));
-        assert_eq!(contents(&data), expected, "after kill {kill}");
+        assert_eq!(contents(&data), expected, "{killer}");
         let mut left = files_below(&data.join("arrivals"));
         left.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        assert_eq!(left, [] as [PathBuf; 0], "nothing is left to be done after kill {kill}");
+        assert_eq!(left, [] as [PathBuf; 0], "nothing is left to be done {killer}");
         std::fs::remove_dir_all(&data).expect("writable");
     }
 }
