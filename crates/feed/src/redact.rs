@@ -46,7 +46,9 @@ fn write_csv(feed: &Feed, format: &Csv, rows: &Rows, header_written: &mut bool, 
         if format.header == CsvHeader::Commented {
             line.push_str(format.comment.as_deref().unwrap_or("#"));
         }
-        push_row(&mut line, rows.header.names.iter().map(String::as_str), separator, quote);
+        // Where not even the header could be read, a line that was left out must not be taken for it.
+        let names = if rows.header.names.is_empty() { &feed.columns } else { &rows.header.names };
+        push_row(&mut line, names.iter().map(String::as_str), separator, quote);
     }
     let secret: Vec<bool> = rows.header.names.iter().map(|name| feed.secret.contains(name)).collect();
     for row in 0..rows.len() {

@@ -69,7 +69,12 @@ impl Packing {
 pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Box<dyn Read + 'r>> {
     let mut input = BufReader::with_capacity(1 << 16, Packed(input));
     let capped = |reader: Box<dyn Read + 'r>| -> Box<dyn Read + 'r> { Box::new(Capped::new(Box::new(Unpacked(reader)), size, caps)) };
-    Ok(match Packing::of(input.fill_buf().map_err(own_error)?) {
+    let packing = match input.fill_buf().map_err(own_error) {
+        Ok(head) => Packing::of(head),
+        Err(damaged) if Damaged::is(&damaged) => return Ok(Box::new(Unreadable(Some(damaged)))),
+        Err(error) => return Err(error),
+    };
+    Ok(match packing {
         Packing::Gzip => capped(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
         Packing::Zstd => capped(Box::new(zstd::Decoder::with_buffer(input)?)),
         Packing::Zip => Box::new(NotUnpacked),
@@ -135,7 +140,7 @@ impl<R: Seek> Seek for Packed<R> {
     }
 }
 
-/// A file in a zip that cannot be unpacked, for the reason that reading it gives.
+/// What cannot be unpacked, for the reason that reading it gives.
 struct Unreadable(Option<io::Error>);
 
 impl Read for Unreadable {

@@ -35,10 +35,12 @@ pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) 
     let size = input.seek(SeekFrom::End(0))?;
     let caps = Caps::default();
     if is_zip(input)? {
-        return unzip(input, size, caps, |name, file| each(Opened { name: Some(name.to_owned()), input: file }));
+        // A file in it may be packed once more.
+        return unzip(input, size, caps, |name, file| {
+            each(Opened { name: Some(name.to_owned()), input: unpack(file, size, caps)?.as_mut() })
+        });
     }
-    let mut plain = unpack(input, size, caps)?;
-    each(Opened { name: None, input: plain.as_mut() })
+    each(Opened { name: None, input: unpack(input, size, caps)?.as_mut() })
 }
 
 /// A report whose beginning is known before it is read.

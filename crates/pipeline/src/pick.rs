@@ -1,11 +1,8 @@
 //! Whose report a file is: as the caller knows, or as its name and its first bytes tell.
 
-use std::io::Cursor;
-
 use anyhow::{Error, Result, anyhow};
 use event::time::{self, Micros};
 use feed::catalog::{self, Beginning, Unpicked};
-use feed::unpack::{Caps, unpack};
 use feed::{Catalog, Feed};
 
 /// How the feed of a report is known.
@@ -17,15 +14,11 @@ pub enum Of {
     Provider(String),
 }
 
-/// The feed of a report of this name that begins with these bytes, packed or not; in its newest version.
-pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, bytes: &[u8]) -> Result<&'c Feed> {
-    let begins = |feed: &Feed| {
-        let size = bytes.len() as u64;
-        unpack(Cursor::new(bytes), size, Caps::default()).map(|report| Beginning::of(feed, report)).unwrap_or_default()
-    };
+/// The feed of a report of this name that begins with these bytes; in its newest version.
+pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, begins: &[u8]) -> Result<&'c Feed> {
     match of {
         Of::Feed(id) => find(catalog, id),
-        Of::Provider(provider) => catalog.pick(provider, name, begins).map_err(|why| match why {
+        Of::Provider(provider) => catalog.pick(provider, name, |feed| Beginning::of(feed, begins)).map_err(|why| match why {
             Unpicked::NoSuchProvider => no_such_provider(provider),
             Unpicked::Unknown => anyhow!("no feed of {provider} has files like \"{name}\", by name or header; say which with --feed"),
             Unpicked::Several(ids) => anyhow!("the header of \"{name}\" is that of {}; say which with --feed", ids.join(", ")),
