@@ -96,22 +96,19 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// That every rule speaks of some feed.
-    pub fn require_feeds(&self, feeds: &BTreeSet<String>) -> Result<(), String> {
+    /// The rules that speak of none of these feeds, each as a sentence.
+    pub fn idle(&self, feeds: &BTreeSet<String>) -> Vec<String> {
         let sections = [("events", names(&self.events)), ("fields", names(&self.fields)), ("reports", names(&self.reports))];
+        let known = |name: &str| match name.strip_suffix("/*") {
+            Some(provider) => feeds.iter().any(|feed| is_of(provider, feed)),
+            None => name == "*" || feeds.contains(name),
+        };
+        let mut idle = Vec::new();
         for (section, names) in sections {
-            for name in names {
-                let known = name == "*"
-                    || match name.strip_suffix("/*") {
-                        Some(provider) => feeds.iter().any(|feed| is_of(provider, feed)),
-                        None => feeds.contains(name),
-                    };
-                if !known {
-                    return Err(format!("[retention.{section}]: there is no feed \"{name}\""));
-                }
-            }
+            let unknown = names.into_iter().filter(|name| !known(name));
+            idle.extend(unknown.map(|name| format!("[retention.{section}] speaks of \"{name}\", which is no feed that is known.")));
         }
-        Ok(())
+        idle
     }
 }
 

@@ -23,6 +23,7 @@ impl Desk {
     ) -> Result<()> {
         actor.require(Action::Ingest)?;
         self.audit.write(actor, Action::Ingest, "deliveries", now)?;
+        self.keep_sets()?;
         let intake = self.intake();
         intake.recover(now, each).await?;
         intake.ingest(deliveries, now, each).await?;
@@ -33,6 +34,7 @@ impl Desk {
     pub async fn reread(&self, actor: &Actor, what: &What, now: Micros) -> Result<Vec<Reread>> {
         actor.require(Action::Reread)?;
         self.audit.write(actor, Action::Reread, &format!("{what:?}"), now)?;
+        self.keep_sets()?;
         let done = self.intake().reread(what, now).await?;
         self.refresh_sightings(now).await?;
         Ok(done)

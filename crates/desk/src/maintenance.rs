@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
+use event::Field;
 use event::time::Micros;
 use feed::unpack::{Caps, Packing, unpack};
 use pipeline::What;
@@ -34,18 +35,28 @@ impl Desk {
     /// Applies the configuration's rules of retention, to feeds that have no table any more too.
     pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<Retained> {
         actor.require(Action::Erase)?;
-        let mut feeds: BTreeSet<String> = self.catalog.feeds().map(|feed| feed.id.clone()).collect();
-        feeds.extend(self.store.deliveries(None).await?.into_iter().map(|delivery| delivery.feed));
-        let configured = &self.configuration.retention;
-        configured.require_feeds(&feeds).map_err(Error::msg)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;
         // What is about to go must have been counted.
         self.refresh_sightings(now).await?;
+        let feeds = self.known_feeds().await?;
         let rules: Vec<Retention> = feeds.iter().flat_map(|feed| self.retention_rules(feed)).collect();
-        let reports = feeds.iter().filter_map(|feed| Some((feed.clone(), *most_specific(&configured.reports, feed).last()?))).collect();
+        let configured = &self.configuration.retention.reports;
+        let reports = feeds.iter().filter_map(|feed| Some((feed.clone(), *most_specific(configured, feed).last()?))).collect();
         let events = self.store.retain(&rules, now).await?;
         let done = self.store.retain_reports(&reports, now).await?;
         Ok(Retained { rejects: events.rejects + done.rejects, reports: done.reports, ..events })
+    }
+
+    /// Rules of retention that speak of no feed, as sentences: a name was misspelt, or its table is broken.
+    pub async fn idle_retention(&self) -> Result<Vec<String>> {
+        Ok(self.configuration.retention.idle(&self.known_feeds().await?))
+    }
+
+    /// Those with a table, and those of which something was taken in.
+    async fn known_feeds(&self) -> Result<BTreeSet<String>> {
+        let mut feeds: BTreeSet<String> = self.catalog.feeds().map(|feed| feed.id.clone()).collect();
+        feeds.extend(self.store.deliveries(None).await?.into_iter().map(|delivery| delivery.feed));
+        Ok(feeds)
     }
 
     /// Erases a report for good, from what is kept and from every older version; a record of it remains.
@@ -84,20 +95,28 @@ impl Desk {
         let configured = &self.configuration.retention;
         let mut rules = Vec::new();
         if let Some(days) = most_specific(&configured.events, feed).last() {
-            rules.push(Retention { feed: feed.to_owned(), what: Expiring::Row, names_things: false, days: *days });
+            rules.push(Retention { feed: feed.to_owned(), what: Expiring::Row, in_rows: true, is_asset: false, days: *days });
         }
         // Field by field, the rule that says most exactly of whom it speaks.
         let mut fields = BTreeMap::new();
-        most_specific(&configured.fields, feed).for_each(|of_some| fields.extend(of_some));
-        rules.extend(fields.into_iter().map(|(field, days)| {
+        for of_some in most_specific(&configured.fields, feed) {
+            fields.extend(
+                of_some
+                    .iter()
+                    .map(|(field, days)| (if field.starts_with("extra.") { field.clone() } else { field.replace('.', "_") }, *days)),
+            );
+        }
+        let table = self.catalog.feed(feed);
+        for (field, days) in fields {
+            let is = |one: &Field| one.column() == field;
+            let in_rows = table.is_none_or(|table| table.own_names || table.fields().iter().any(is)) || field.starts_with("extra.");
+            let is_asset = table.is_some_and(|table| table.asset.iter().any(is));
             let what = match field.strip_prefix("extra.") {
                 Some(key) => Expiring::Extra(key.to_owned()),
-                None => Expiring::Column(field.replace('.', "_")),
+                None => Expiring::Column(field),
             };
-            let asset = self.catalog.feed(feed).map(|feed| feed.asset.as_slice());
-            let names_things = asset.is_none_or(|asset| asset.iter().any(|one| one.name() == field || one.column() == field));
-            Retention { feed: feed.to_owned(), what, names_things, days: *days }
-        }));
+            rules.push(Retention { feed: feed.to_owned(), what, in_rows, is_asset, days });
+        }
         rules
     }
 }

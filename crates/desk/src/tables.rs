@@ -1,12 +1,14 @@
 //! Enrichment tables of the data folder, kept by date: `geo/NAME/DAY.mmdb`, `networks/NAME/DAY.toml`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use enrich::{Dated, Part};
 use event::time::{self, Micros};
+use memmap2::Mmap;
 
 use crate::actor::{Action, Actor};
 use crate::configuration::Configuration;
@@ -68,8 +70,12 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
     let mut parts = Vec::new();
     for kind in TableKind::ALL {
         for (name, day, path) in folder.map_or_else(|| Ok(Vec::new()), |folder| files(&folder.join(kind.folder()), kind))? {
-            let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            parts.push(kind.part(&name, day, bytes).map_err(said).with_context(|| format!("reading {}", path.display()))?);
+            let reading = || format!("reading {}", path.display());
+            let part = match kind {
+                TableKind::Addresses => Part::addresses_of(&name, hash_of(&path).with_context(reading)?, map(&path).with_context(reading)?),
+                _ => kind.part(&name, day, std::fs::read(&path).with_context(reading)?),
+            };
+            parts.push(part.map_err(said).with_context(reading)?);
         }
     }
     // The first table of a kind that knows an answer gives it: the data folder's come before the program's.
@@ -79,6 +85,32 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
         parts.push(Part::scope("configuration", 0, &scope).map_err(said).context("[scope] in the configuration")?);
     }
     Ok(Dated::of(parts))
+}
+
+/// A file's bytes where the system keeps them: of a table as large as these, and there is one for each month, only what is looked
+/// at comes into memory.
+#[expect(unsafe_code, reason = "a table is replaced by another file (`write_whole`), never changed where it lies")]
+fn map(path: &Path) -> io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: nobody writes to the file.
+    unsafe { Mmap::map(&file) }
+}
+
+/// The name of a file's bytes. It is kept beside the file, with what tells that the file is still the same.
+fn hash_of(path: &Path) -> Result<String> {
+    let metadata = path.metadata()?;
+    let seen = format!("{} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    let beside = path.with_extension("hash");
+    if let Ok(text) = std::fs::read_to_string(&beside)
+        && let Some((hash, of)) = text.trim_end().split_once(' ')
+        && of == seen
+    {
+        return Ok(hash.to_owned());
+    }
+    let hash = store::mark_of(&mut File::open(path)?)?.id;
+    // Where it cannot be written, it is counted again next time.
+    write_whole(&beside, format!("{hash} {seen}\n").as_bytes()).ok();
+    Ok(hash)
 }
 
 /// The tables of one kind, each by name and day.
@@ -107,6 +139,25 @@ fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> 
 }
 
 impl Desk {
+    /// Keeps what the name of each set of tables stands for, so that what an event was enriched with can be told later.
+    pub(crate) fn keep_sets(&self) -> Result<()> {
+        for (_, tables) in self.tables.sets() {
+            if self.store.open_table(tables.name()).is_err() {
+                self.store.put_table(&mut tables.list().as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables that a name in the events' column `tables` stands for, each in a line: its kind, name, day and hash.
+    pub fn table_set(&self, actor: &Actor, name: &str) -> Result<String> {
+        actor.require(Action::Query)?;
+        const MOST: u64 = 1 << 20;
+        let mut list = String::new();
+        self.store.open_table(name)?.take(MOST).read_to_string(&mut list).context("reading a set of tables")?;
+        Ok(list)
+    }
+
     /// Puts a table in place, from its day on; for addresses the day is the one it was built. Tables of earlier days
     /// stay, since events of their time were enriched with them.
     pub fn install_table(
@@ -131,10 +182,12 @@ impl Desk {
         }
         let bytes = feed::unpack::out_of_tar(bytes, kind.extension())?;
         let part = kind.part(name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
-        self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
-        self.store.put_table(&mut bytes.as_slice())?;
         let path = folder.join(kind.folder()).join(name).join(format!("{}.{}", time::day_name(part.day), kind.extension()));
-        write_whole(&path, &bytes)?;
+        if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
+            self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
+            self.store.put_table(&mut bytes.as_slice())?;
+            write_whole(&path, &bytes)?;
+        }
         Ok(Installed { name: name.to_owned(), day: part.day, hash: part.hash, path })
     }
 }

@@ -64,6 +64,11 @@ impl Part {
     /// table and say what is wrong with it.
     pub fn addresses(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
         let hash = event::id::name(bytes.as_ref());
+        Part::addresses_of(name, hash, bytes)
+    }
+
+    /// The same of bytes whose name is known: they are not all read then.
+    pub fn addresses_of(name: &str, hash: String, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
         let database = Database::open(bytes).map_err(|error| format!("the table \"{name}\" is {error}"))?;
         let day = i32::try_from(database.build_epoch() / SECONDS_A_DAY).unwrap_or(i32::MAX);
         Ok(Part { kind: Kind::Addresses, name: name.to_owned(), day, hash, content: Content::Addresses(database) })
@@ -103,6 +108,7 @@ impl Part {
 #[derive(Clone, Debug)]
 pub struct Tables {
     parts: Vec<Arc<Part>>,
+    list: String,
     name: String,
 }
 
@@ -116,11 +122,17 @@ impl Default for Tables {
 impl Tables {
     pub fn of(mut parts: Vec<Arc<Part>>) -> Tables {
         parts.sort_by_key(|part| part.kind);
-        let mut text = String::new();
+        let mut list = String::new();
         for part in &parts {
-            writeln!(text, "{} {}", part.kind.name(), part.hash).expect("a string takes any text");
+            let Part { kind, name, day, hash, .. } = part.as_ref();
+            writeln!(list, "{} {name} {} {hash}", kind.name(), event::time::day_name(*day)).expect("a string takes any text");
         }
-        Tables { parts, name: event::id::name(text.as_bytes()) }
+        Tables { parts, name: event::id::name(list.as_bytes()), list }
+    }
+
+    /// The tables, each in a line: its kind, name, day and hash. The set's name is the hash of this.
+    pub fn list(&self) -> &str {
+        &self.list
     }
 
     /// One short name for the set, from its tables' bytes: equal sets have equal names.

@@ -21,42 +21,58 @@ pub fn is_needed(feed: &Feed, input: impl Read) -> io::Result<bool> {
     let mut splitter = Splitter::new(feed, input);
     splitter.next_rows()?;
     let header = splitter.header();
-    Ok(header.is_none_or(|header| header.iter().any(|name| feed.secret.contains(name))))
+    Ok(header.is_none_or(|header| header.iter().any(|name| feed.is_secret(name))))
 }
 
 /// Copies a report without its secrets.
 pub fn copy(feed: &Feed, input: impl Read, mut output: impl Write) -> io::Result<()> {
     let mut splitter = Splitter::new(feed, input);
-    let mut header_written = false;
-    while let Some(rows) = splitter.next_rows()? {
-        match &feed.format {
-            Format::Csv(format) => write_csv(feed, format, &rows, &mut header_written, &mut output)?,
-            Format::JsonLines => write_json(feed, &rows, &mut output)?,
-            Format::Json { .. } | Format::Lines { .. } => unreachable!("refused when the table was read"),
+    match &feed.format {
+        Format::Csv(format) => copy_csv(feed, format, &mut splitter, &mut output)?,
+        Format::JsonLines => {
+            while let Some(rows) = splitter.next_rows()? {
+                write_json(feed, &rows, &mut output)?;
+            }
         }
+        Format::Json { .. } | Format::Lines { .. } => unreachable!("refused when the table was read"),
     }
     output.flush()
 }
 
-fn write_csv(feed: &Feed, format: &Csv, rows: &Rows, header_written: &mut bool, output: &mut impl Write) -> io::Result<()> {
+fn copy_csv(feed: &Feed, format: &Csv, splitter: &mut Splitter<impl Read>, output: &mut impl Write) -> io::Result<()> {
     let separator = char::from(format.separator);
     let quote = char::from(format.quote.unwrap_or(b'"'));
-    let mut line = String::new();
-    if !std::mem::replace(header_written, true) && format.header != CsvHeader::None {
+    let mut text = String::new();
+    let mut has_header = format.header == CsvHeader::None;
+    let push_header = |names: &[String], text: &mut String| {
+        let mut line = String::new();
         if format.header == CsvHeader::Commented {
             line.push_str(format.comment.as_deref().unwrap_or("#"));
         }
-        // Where not even the header could be read, a line that was left out must not be taken for it.
-        let names = if rows.header.names.is_empty() { &feed.columns } else { &rows.header.names };
         push_row(&mut line, names.iter().map(String::as_str), separator, quote);
+        text.insert_str(0, &line);
+    };
+    while let Some(rows) = splitter.next_rows()? {
+        let names = &rows.header.names;
+        let secret: Vec<bool> = names.iter().map(|name| feed.is_secret(name)).collect();
+        for row in 0..rows.len() {
+            let cells = (0..secret.len()).map(|column| if secret[column] { "" } else { rows.whole_cell(row, column) });
+            push_row(&mut text, cells, separator, quote);
+        }
+        push_left_out(&mut text, &rows);
+        // What was left out before the header stands after it, so that it is not taken for one.
+        if !has_header && !names.is_empty() {
+            push_header(names, &mut text);
+            has_header = true;
+        }
+        if has_header {
+            output.write_all(std::mem::take(&mut text).as_bytes())?;
+        }
     }
-    let secret: Vec<bool> = rows.header.names.iter().map(|name| feed.secret.contains(name)).collect();
-    for row in 0..rows.len() {
-        let cells = (0..secret.len()).map(|column| if secret[column] { "" } else { rows.whole_cell(row, column) });
-        push_row(&mut line, cells, separator, quote);
+    if !has_header {
+        push_header(&feed.columns, &mut text);
     }
-    push_left_out(&mut line, rows);
-    output.write_all(line.as_bytes())
+    output.write_all(text.as_bytes())
 }
 
 fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separator: char, quote: char) {
@@ -83,7 +99,7 @@ fn write_json(feed: &Feed, rows: &Rows, output: &mut impl Write) -> io::Result<(
         line.push('{');
         for (column, name) in rows.header.names.iter().enumerate() {
             let cell = rows.whole_cell(row, column);
-            if cell.is_empty() || feed.secret.contains(name) {
+            if cell.is_empty() || feed.is_secret(name) {
                 continue;
             }
             json_text::push_string(&mut line, name);

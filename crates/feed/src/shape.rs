@@ -74,7 +74,7 @@ impl<R: Read> Splitter<R> {
         let shape = match &feed.format {
             Format::Csv(format) => Shape::Csv(csv::Csv::new(format.clone(), &feed.columns)),
             Format::Json { rows } => Shape::Json(json::Document::new(rows.clone())),
-            Format::JsonLines => Shape::JsonLines(json::Lines::default()),
+            Format::JsonLines => Shape::JsonLines(json::Lines::new(feed.own_names)),
             Format::Lines { pattern, comment } => Shape::Lines(lines::Lines::new(pattern.clone(), comment.clone())),
         };
         let input = UntilDamage { input, damage: None, ended: false };

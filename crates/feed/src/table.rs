@@ -145,6 +145,11 @@ impl Feed {
         self.may.contains(&what)
     }
 
+    /// Whether a column is dropped before anything is kept, in whichever case its name is written.
+    pub fn is_secret(&self, column: &str) -> bool {
+        self.secret.iter().any(|secret| secret.eq_ignore_ascii_case(column))
+    }
+
     /// Every field that a row may fill, whatever its report's columns are.
     pub fn fields(&self) -> Vec<Field> {
         let house = [Field::TIME_SOURCE, Field::TIME_OBSERVATION, Field::EXTRA, Field::TLP];

@@ -225,3 +225,61 @@ impl Read for Capped<'_> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use super::*;
+
+    const CAPS: Caps = Caps { bytes: 1000, ratio: 250 };
+
+    /// What comes out, and the reason if it ends before its end.
+    fn unpacked(bytes: &[u8], caps: Caps) -> (usize, String) {
+        let mut out = Vec::new();
+        let read = unpack(bytes, bytes.len() as u64, caps).and_then(|mut plain| plain.read_to_end(&mut out));
+        (out.len(), read.err().map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn no_more_comes_out_than_may() {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gz.write_all(&[b'x'; 2000]).expect("in memory");
+        let gz = gz.finish().expect("in memory");
+        let zst = zstd::encode_all([b'x'; 2000].as_slice(), 3).expect("in memory");
+        for packed in [gz, zst] {
+            assert_eq!(unpacked(&packed, Caps::default()), (2000, String::new()));
+            let (_, why) = unpacked(&packed, CAPS);
+            assert_eq!(why, "the delivery unpacks to more than 0 MiB: refused");
+        }
+        assert_eq!(unpacked(&[b'x'; 2000], CAPS), (2000, String::new()), "what is not packed is as large as it came");
+    }
+
+    #[test]
+    fn a_small_file_does_not_become_a_thousand_times_larger() {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        (0..70).for_each(|_| gz.write_all(&[0; 1 << 20]).expect("in memory"));
+        let gz = gz.finish().expect("in memory");
+        assert!(gz.len() < 100_000, "{} bytes", gz.len());
+        assert_eq!(unpacked(&gz, Caps::default()).1, "the delivery unpacks to more than 64 MiB: refused");
+    }
+
+    #[test]
+    fn the_files_of_a_zip_are_counted_together() {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for name in ["one", "two", "three"] {
+            archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("in memory");
+            archive.write_all(&[b'x'; 450]).expect("in memory");
+        }
+        let archive = archive.finish().expect("in memory");
+        let size = archive.get_ref().len() as u64;
+        let mut seen = Vec::new();
+        let each = |name: &str, file: &mut dyn Read| {
+            let read = file.read_to_end(&mut Vec::new());
+            seen.push(format!("{name}: {}", read.map_or_else(|error| error.to_string(), |length| length.to_string())));
+            Ok(())
+        };
+        unzip(archive, size, CAPS, each).expect("each file is its own affair");
+        assert_eq!(seen, ["one: 450", "two: 450", "three: the delivery unpacks to more than 0 MiB: refused"]);
+    }
+}

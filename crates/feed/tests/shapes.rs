@@ -108,7 +108,7 @@ fn a_document_falls_into_its_rows() {
     let none = "rejected 1: the row is no JSON object\nrejected 2: the row is no JSON object\nrejected 3: the row is no JSON object\n";
     let wrong = "rejected 2: the row is not JSON: expected value at line 1 column 8\n";
     // What is odd about it, the path to the rows, the document, and what it is cut into.
-    let cases: [(&str, &str, &str, &str); 21] = [
+    let cases: [(&str, &str, &str, &str); 24] = [
         ("nothing", "", r#"[{"ip": "192.0.2.1", "port": 80}, {"ip": "192.0.2.2"}]"#, "1: 192.0.2.1|80\n2: 192.0.2.2|\n"),
         ("one row and no list", "", r#"{"ip": "192.0.2.1"}"#, "1: 192.0.2.1\n"),
         ("white space and a byte order mark", "", "\u{feff}\r\n [ \t{\"ip\" :\"a\"} \n , {\"ip\": \"b\"}]\n\n", "1: a\n2: b\n"),
@@ -128,6 +128,9 @@ fn a_document_falls_into_its_rows() {
         ("no comma", "", r#"[{"ip": "a"} {"ip": "b"}]"#, &format!("1: a\n{}", broken(2, "a comma or an end is missing"))),
         ("the wrong end", "a", r#"{"a": [{"ip": "a"}}"#, &format!("1: a\n{}", broken(2, "what is opened and what is closed differ"))),
         ("more than one document", "", "{\"ip\": \"a\"}\n{\"ip\": \"b\"}", &format!("1: a\n{}", broken(2, "something follows its end"))),
+        ("an answer that is none", "data.*", "Forbidden", &broken(1, "a value is none")),
+        ("a page", "", "<html><body>Forbidden</body></html>", "rejected 1: the row is not JSON: expected value at line 1 column 1\n"),
+        ("nothing where rows should be", "data.*", r#"{"data": false, "next": null, "text": "}"}"#, ""),
         ("depth", "a", &deep, &broken(1, "lists and objects lie too deep in each other")),
         ("a row of 5 megabytes", "*", &long, "2: 2|b\nrejected 1: the row is longer than 4 MiB\n"),
     ];
@@ -151,15 +154,34 @@ fn rows_that_have_no_names_in_common_take_no_room_for_those_they_lack() {
         let mut splitter = Splitter::new(catalog.feed("example/odd").expect("just made"), report.as_bytes());
         let mut seen = 0;
         while let Some(rows) = splitter.next_rows().expect("reads from memory") {
-            assert!(rows.cells.len() < 2 << 20, "{} cells", rows.cells.len());
+            assert!(rows.cells.len() < 4 << 20, "{} cells", rows.cells.len());
             seen += rows.lines.len();
         }
         assert_eq!(seen, 25_000);
     }
     let wide = format!("{{{}}}\n{{\"ip\": \"a\"}}\n", (0..5000).map(|key| format!("\"{key}\": 1")).collect::<Vec<_>>().join(", "));
-    assert_eq!(read("# a row a line\n", wide.as_bytes()), "2: a\nrejected 1: the row has more than 4096 values\n");
+    assert_eq!(read("# a row a line\n", wide.as_bytes()), "2: a\nrejected 1: the row has more than 2048 values\n");
+    let long =
+        format!("{{\"{}\": {{{}}}}}\n", "x".repeat(2000), (0..1000).map(|key| format!("\"{key}\": 1")).collect::<Vec<_>>().join(", "));
+    assert_eq!(read("# a row a line\n", long.as_bytes()), "rejected 1: the names in the row are longer than 1 MiB\n");
     let one_line = format!("[{}]", rows[..2000].join(", "));
     assert_eq!(read("# a row a line\n", one_line.as_bytes()).lines().count(), 2000);
+}
+
+/// Two bytes each, of which every one is a reject.
+#[test]
+fn a_million_rows_that_are_none_are_not_held_at_once() {
+    let report = format!("[{}1]", "1,".repeat(1_000_000));
+    for form in ["[json]\n", "# a row a line\n"] {
+        let catalog = catalog(form);
+        let mut splitter = Splitter::new(catalog.feed("example/odd").expect("just made"), report.as_bytes());
+        let mut seen = 0;
+        while let Some(rows) = splitter.next_rows().expect("reads from memory") {
+            assert!(rows.rejects.len() <= 1024, "{} rejects", rows.rejects.len());
+            seen += rows.rejects.len();
+        }
+        assert_eq!(seen, 1_000_001);
+    }
 }
 
 proptest! {

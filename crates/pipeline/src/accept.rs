@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Error, Result, bail};
 use event::time::Micros;
-use feed::unpack::Damaged;
+use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
 
 use crate::ingest::{Intake, Outcome};
@@ -133,7 +133,7 @@ impl Intake<'_> {
         Ok(kept)
     }
 
-    /// Keeps a report: as it came, of a zip unpacked, and of one with a secret all but that.
+    /// Keeps a report: as it came, and of one with a secret all but that.
     fn keep_one(
         &self,
         handed: &HandedIn,
@@ -144,19 +144,22 @@ impl Intake<'_> {
         now: Micros,
     ) -> Result<Accepted<'_>, Unkept> {
         let refused = |why: Error| Unkept::Refused(why);
-        let name = origin.rsplit(['/', '\\', '!']).next().unwrap_or_default();
-        let mut report = Peeked::new(opened.input).context("reading it").map_err(refused)?;
-        let picked = pick(self.catalog, &handed.of, name, report.begins()).map_err(refused)?;
-        let at = handed.at.or_else(|| stated_time(picked, name)).unwrap_or(now);
+        let Opened { name, input, size } = opened;
+        let name = name.unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
+        let mut report = Peeked::new(input).context("reading it").map_err(refused)?;
+        let begins = report.begins().context("reading it").map_err(refused)?;
+        let picked = pick(self.catalog, &handed.of, &name, &begins).map_err(refused)?;
+        let at = handed.at.or_else(|| stated_time(picked, &name)).unwrap_or(now);
         let feed = version_at(self.catalog, picked, at);
-        let mark =
-            if redact::is_possible(feed) && redact::is_needed(feed, report.begins()).context("looking for secrets").map_err(refused)? {
-                self.keep_redacted(feed, &mut report)
-            } else if !of_several {
-                self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
-            } else {
-                self.store.put_report(&mut report)
-            };
+        let has_secret = || redact::is_needed(feed, begins.as_slice()).context("looking for secrets").map_err(refused);
+        let mark = if redact::is_possible(feed) && has_secret()? {
+            let mut plain = unpack(&mut report, size, Caps::default()).context("unpacking it").map_err(refused)?;
+            self.keep_redacted(feed, plain.as_mut())
+        } else if of_several {
+            self.store.put_report(&mut report)
+        } else {
+            self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
+        };
         let mark = mark.map_err(|error| if is_damaged(&error) { Unkept::Refused(error) } else { Unkept::Failed(error) })?;
         Ok(Accepted { feed, at, origin: origin.to_owned(), mark })
     }

@@ -30,7 +30,7 @@ pub enum Outcome {
     Stored { delivery: store::Delivery, drifted: bool },
     /// It was in the store already, and nothing was done.
     Known(store::Delivery),
-    /// Nothing of it is kept.
+    /// It is not stored.
     Refused { origin: String, why: anyhow::Error },
 }
 
@@ -155,7 +155,12 @@ impl Intake<'_> {
             let arrival = read.arrival;
             info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
             match self.reread_days(&arrival.feed, days, now).await {
-                Err(error) if error.is::<NotKept>() => warn!(feed = %arrival.feed, "the feed's table has changed, but {error}"),
+                Err(error) if error.is::<NotKept>() => {
+                    // A day is never of two readings. The arrival stays, and every start tries again.
+                    let why = error.context("it waits, for the feed's table has changed and its days must be read again");
+                    each(Outcome::Refused { origin: arrival.origin, why });
+                    return Ok(());
+                }
                 done => drop(done?),
             }
             known.extend(self.known().await?);

@@ -8,11 +8,13 @@ use feed::unpack::{Caps, Damaged, Packing, unpack, unzip};
 pub trait Source: Read + Seek {}
 impl<T: Read + Seek> Source for T {}
 
-/// A file in a delivery: its name, where the packing gives one, and its bytes.
+/// A file in a delivery: its name, where a zip gives one, and its bytes, which may be packed once more.
 #[derive(Debug)]
 pub struct Opened<R> {
     pub name: Option<String>,
     pub input: R,
+    /// Of the delivery, in bytes.
+    pub size: u64,
 }
 
 /// Whether a delivery holds several reports.
@@ -35,12 +37,9 @@ pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) 
     let size = input.seek(SeekFrom::End(0))?;
     let caps = Caps::default();
     if is_zip(input)? {
-        // A file in it may be packed once more.
-        return unzip(input, size, caps, |name, file| {
-            each(Opened { name: Some(name.to_owned()), input: unpack(file, size, caps)?.as_mut() })
-        });
+        return unzip(input, size, caps, |name, file| each(Opened { name: Some(name.to_owned()), input: file, size }));
     }
-    each(Opened { name: None, input: unpack(input, size, caps)?.as_mut() })
+    each(Opened { name: None, input, size })
 }
 
 /// A report whose beginning is known before it is read.
@@ -65,8 +64,15 @@ impl<R: Read> Peeked<R> {
         Ok(Peeked { begins: io::Cursor::new(begins), damage, rest: report })
     }
 
-    pub fn begins(&self) -> &[u8] {
-        self.begins.get_ref()
+    /// How what is in it begins.
+    pub fn begins(&self) -> io::Result<Vec<u8>> {
+        let packed = self.begins.get_ref();
+        let mut plain = Vec::new();
+        match unpack(packed.as_slice(), packed.len() as u64, Caps::default())?.take(Self::BEGINNING).read_to_end(&mut plain) {
+            // Cut off, it is damaged at its end.
+            Err(error) if !Damaged::is(&error) => Err(error),
+            _ => Ok(plain),
+        }
     }
 }
 

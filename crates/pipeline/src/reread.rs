@@ -10,6 +10,7 @@ use event::time::{self, Micros};
 use store::Days;
 
 use crate::ingest::{Intake, Kept};
+use crate::read::Tally;
 
 /// What is to be read again.
 #[derive(Clone, Debug)]
@@ -40,8 +41,8 @@ impl Intake<'_> {
         let mut by_feed: Vec<(String, Days)> = Vec::new();
         for delivery in deliveries.await? {
             let days: Days = match what {
-                What::Feed { since, .. } => delivery.days.iter().copied().filter(|day| since.is_none_or(|since| *day >= since)).collect(),
-                What::Report { report_id } if *report_id == delivery.report_id => delivery.days.clone(),
+                What::Feed { since, .. } => days_of(&delivery).into_iter().filter(|day| since.is_none_or(|since| *day >= since)).collect(),
+                What::Report { report_id } if *report_id == delivery.report_id => days_of(&delivery),
                 What::Report { .. } => continue,
             };
             match by_feed.iter_mut().find(|(feed, _)| *feed == delivery.feed) {
@@ -69,35 +70,39 @@ impl Intake<'_> {
     pub(crate) async fn reread_days(&self, feed: &str, mut days: Days, now: Micros) -> Result<Reread> {
         loop {
             let attempt = self.read_days(feed, &days).await?;
-            if attempt.moved_to.is_subset(&days) {
+            if attempt.found.moved_to.is_subset(&days) {
                 return self.replace(feed, days, attempt, now).await;
             }
-            days.extend(&attempt.moved_to);
+            days.extend(&attempt.found.moved_to);
         }
     }
 
     /// Reads every delivery that touched one of these days, in the order in which they came.
     async fn read_days(&self, feed: &str, days: &Days) -> Result<Attempt> {
         let deliveries: Vec<store::Delivery> =
-            self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !delivery.days.is_disjoint(days)).collect();
+            self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !days_of(delivery).is_disjoint(days)).collect();
         let Some(last) = deliveries.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
         let size = deliveries.iter().map(|delivery| delivery.size).sum();
         let append = self.append(self.feed(feed, last.time)?, size, Some(days)).await?;
-        let mut found = Found::default();
+        let mut kept = Vec::new();
         for delivery in &deliveries {
-            if self.store.is_erased(&delivery.report_id).await? {
-                continue;
+            if !self.store.is_erased(&delivery.report_id).await? {
+                self.require_report(delivery).await?;
+                kept.push(delivery);
             }
-            self.require_report(delivery).await?;
-            let (tally, rejects, seen) = self.understand(self.feed(feed, delivery.time)?, &Kept::of_delivery(delivery), &append)?;
+        }
+        let mut found = Found::default();
+        for delivery in kept {
+            let table = self.feed(feed, delivery.time)?;
+            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(delivery), &append)?;
             // Days that the delivery was known to touch are either read again now or as they should be.
             found.moved_to.extend(seen.difference(&delivery.days));
             found.rejected += tally.rejected;
             found.reports.insert(delivery.report_id.clone());
             found.rejects.push(rejects);
+            found.read.push(Read { delivery: delivery.clone(), version: table.version.clone(), tally, seen });
         }
-        let Found { moved_to, reports, rejects, rejected } = found;
-        Ok(Attempt { moved_to, reports, rejects, rejected, events: append.finish().await? })
+        Ok(Attempt { found, events: append.finish().await? })
     }
 
     async fn require_report(&self, delivery: &store::Delivery) -> Result<()> {
@@ -108,15 +113,21 @@ impl Intake<'_> {
     }
 
     async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
-        let committed = self.store.replace_days(feed, &days, attempt.events, now).await?;
-        let reports = attempt.reports.len();
-        self.store.replace_rejects(feed, attempt.reports, attempt.rejects, now).await?;
+        let Attempt { found, events } = attempt;
+        // First that a delivery may speak of more days: should this end here, they are read once too often and not too seldom.
+        let moved: Vec<store::Delivery> = found.read.iter().filter_map(Read::with_all_days).collect();
+        self.store.revise_deliveries(&moved, now).await?;
+        let committed = self.store.replace_days(feed, &days, events, now).await?;
+        let reports = found.reports.len();
+        self.store.replace_rejects(feed, found.reports, found.rejects, now).await?;
+        let revised: Vec<store::Delivery> = found.read.into_iter().map(|read| read.revised(&days)).collect();
+        self.store.revise_deliveries(&revised, now).await?;
         Ok(Reread {
             feed: feed.to_owned(),
             days,
             reports,
             events: committed.outcomes.iter().map(|outcome| outcome.events).sum(),
-            rejects: attempt.rejected,
+            rejects: found.rejected,
         })
     }
 }
@@ -147,13 +158,51 @@ struct Found {
     reports: HashSet<String>,
     rejects: Vec<store::PreparedRejects>,
     rejected: u64,
+    read: Vec<Read>,
+}
+
+/// A delivery that was read again.
+struct Read {
+    delivery: store::Delivery,
+    version: String,
+    tally: Tally,
+    /// The days that its rows speak of now.
+    seen: Days,
+}
+
+impl Read {
+    /// The delivery with the days of both readings, if they are more than it had.
+    fn with_all_days(&self) -> Option<store::Delivery> {
+        let mut delivery = self.delivery.clone();
+        delivery.days.extend(&self.seen);
+        (delivery.days != self.delivery.days).then_some(delivery)
+    }
+
+    /// As it is recorded once these days are of the new reading.
+    fn revised(self, reread: &Days) -> store::Delivery {
+        let Read { mut delivery, version, tally, seen } = self;
+        let others: Days = delivery.days.difference(reread).copied().collect();
+        if others.is_empty() {
+            delivery.table_version = version;
+        }
+        delivery.days = &seen | &others;
+        (delivery.rows, delivery.rejects, delivery.ignored) = (tally.rows, tally.rejected, tally.ignored);
+        // Which rows were known before is not told apart when many deliveries are read at once: as many as there were.
+        let understood = tally.rows.saturating_sub(tally.rejected + tally.ignored + delivery.erased);
+        delivery.repeats = delivery.repeats.min(understood);
+        delivery.events = understood - delivery.repeats;
+        delivery.drift = tally.drift.map(|drift| drift.to_string());
+        delivery
+    }
+}
+
+/// The days that a delivery touched; of one of which nothing was understood, the day it came.
+fn days_of(delivery: &store::Delivery) -> Days {
+    if delivery.days.is_empty() { Days::from([time::day(delivery.time)]) } else { delivery.days.clone() }
 }
 
 /// A reading that waits to take the place of the one before.
 struct Attempt {
-    moved_to: Days,
-    reports: HashSet<String>,
-    rejects: Vec<store::PreparedRejects>,
-    rejected: u64,
+    found: Found,
     events: store::Prepared,
 }

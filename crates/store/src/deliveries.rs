@@ -1,19 +1,21 @@
 //! Deliveries: what arrived, when, from where, and what came of it. A row here is the end of a delivery's way
 //! through the house, and the proof that all before it was done.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use anyhow::{Context, Result, anyhow};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use event::id;
 use event::time::Micros;
 
 use crate::days::{Days, days_of_text, days_text};
-use crate::file::{fit, read};
+use crate::file::{FileWriter, fit, read};
+use crate::rewrite::{Beside, Reach, Rewrite, rewrite};
 use crate::small;
 use crate::store::Store;
-use crate::table::Definition;
+use crate::table::{Definition, LiveFile};
 
 pub(crate) static DELIVERIES: Definition = Definition {
     name: "deliveries",
@@ -105,6 +107,23 @@ impl Store {
         small::append(&self.deliveries, batch_of(deliveries)?, "id", now).await
     }
 
+    /// Records deliveries anew, in the place of what was recorded of them: they were read again.
+    pub async fn revise_deliveries(&self, deliveries: &[Delivery], now: Micros) -> Result<()> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let batch = batch_of(deliveries)?;
+        let mut writer = FileWriter::create(self.deliveries.definition, &self.deliveries.place, batch.schema(), None)?;
+        writer.write(&batch)?;
+        let add = vec![writer.finish()?];
+        let revised = Revised {
+            ids: deliveries.iter().map(|delivery| delivery.id.clone()).collect(),
+            feeds: deliveries.iter().map(|delivery| delivery.feed.clone()).collect(),
+        };
+        rewrite(&self.deliveries, Arc::new(revised), Beside { operation: "REVISE", add, ..Beside::default() }, now).await?;
+        Ok(())
+    }
+
     /// Recorded deliveries of a feed, or of all, by time: what to read again, and in which order.
     pub async fn deliveries(&self, feed: Option<&str>) -> Result<Vec<Delivery>> {
         let version = self.deliveries.latest().await?;
@@ -122,6 +141,28 @@ impl Store {
             Ok(found)
         };
         tokio::task::spawn_blocking(work).await.context("the thread that reads deliveries has died")?
+    }
+}
+
+/// The rows of some deliveries.
+struct Revised {
+    ids: HashSet<String>,
+    feeds: BTreeSet<String>,
+}
+
+impl Rewrite for Revised {
+    fn reach(&self, file: &LiveFile) -> Reach {
+        if self.feeds.iter().any(|feed| file.may_hold_feed(feed)) { Reach::Something } else { Reach::Nothing }
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        vec!["id"]
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let ids = batch.column_by_name("id").and_then(|ids| ids.as_string_opt::<i32>());
+        let Some(ids) = ids else { bail!("deliveries without id") };
+        Ok((0..batch.num_rows()).map(|row| Some(ids.is_valid(row) && self.ids.contains(ids.value(row)))).collect())
     }
 }
 

@@ -235,7 +235,7 @@ fn unknown_column(name: &str, known: &[Column]) -> anyhow::Error {
     };
     let mut alike: Vec<(f64, &str)> = known.iter().map(|column| (likeness(&column.name), column.name.as_str())).collect();
     alike.retain(|(likeness, _)| *likeness > 0.6);
-    alike.sort_by(|one, other| other.0.total_cmp(&one.0));
+    alike.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(other.1)));
     alike.dedup();
     let alike: Vec<&str> = alike.into_iter().map(|(_, name)| name).take(4).collect();
     match alike.as_slice() {

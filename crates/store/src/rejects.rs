@@ -160,21 +160,28 @@ impl Store {
         now: Micros,
     ) -> Result<()> {
         let add = prepared.into_iter().filter_map(|rejects| rejects.file).collect();
-        let replaced = OfReports { feed: feed.to_owned(), report_ids };
+        let replaced = OfReports { feed: Some(feed.to_owned()), report_ids };
         rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
         Ok(())
     }
 }
 
-/// The rejects of some reports of a feed.
-struct OfReports {
-    feed: String,
-    report_ids: HashSet<String>,
+/// The rejects of some reports, of one feed or of all.
+pub(crate) struct OfReports {
+    pub(crate) feed: Option<String>,
+    pub(crate) report_ids: HashSet<String>,
+}
+
+impl OfReports {
+    fn is_of(&self, feed: &str) -> bool {
+        self.feed.as_ref().is_none_or(|of| of == feed)
+    }
 }
 
 impl Rewrite for OfReports {
     fn reach(&self, file: &LiveFile) -> Reach {
-        if file.may_hold_feed(&self.feed) { Reach::Something } else { Reach::Nothing }
+        let may = !self.report_ids.is_empty() && self.feed.as_ref().is_none_or(|feed| file.may_hold_feed(feed));
+        if may { Reach::Something } else { Reach::Nothing }
     }
 
     fn columns(&self) -> Vec<&str> {
@@ -185,7 +192,7 @@ impl Rewrite for OfReports {
         let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let (Some(feeds), Some(reports)) = (text("feed"), text("report_id")) else { bail!("rejects without feed and report") };
         let of = |row: usize| {
-            feeds.is_valid(row) && feeds.value(row) == self.feed && reports.is_valid(row) && self.report_ids.contains(reports.value(row))
+            feeds.is_valid(row) && self.is_of(feeds.value(row)) && reports.is_valid(row) && self.report_ids.contains(reports.value(row))
         };
         Ok((0..batch.num_rows()).map(|row| Some(of(row))).collect())
     }

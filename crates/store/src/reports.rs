@@ -45,6 +45,18 @@ const COMPRESSED: &str = ".zst";
 /// A smaller report is safe on the disk before it could be read, in bytes.
 const LARGE: u64 = 4 << 20;
 
+/// Each that settles holds a file open: no more than so many do.
+const MOST_SETTLING: usize = 64;
+
+/// Waits until one of them has settled, where they are many. Blocks: for threads that may.
+fn wait_for_room(settling: &mut HashMap<String, Settling>) -> Result<()> {
+    while settling.len() >= MOST_SETTLING {
+        let one = settling.keys().next().cloned().expect("there are many");
+        settling.remove(&one).map_or(Ok(()), Settling::wait).with_context(|| format!("keeping the report {one}"))?;
+    }
+    Ok(())
+}
+
 /// A report on its way to the disk and its name.
 #[derive(Debug)]
 pub(crate) struct Settling {
@@ -88,6 +100,7 @@ impl Store {
         if is_kept(&path) || settling.contains_key(&mark.id) {
             return Ok(());
         }
+        wait_for_room(&mut settling)?;
         let fresh = Fresh { file: fresh_file(folder)?, mark: mark.clone(), path };
         let bytes = Arc::new(Growing::empty(fresh.file.reopen()?));
         let grower = Grower::new(bytes.clone());
@@ -121,6 +134,7 @@ impl Store {
         }
         let mut settling = self.settling();
         if !settling.contains_key(&mark.id) {
+            wait_for_room(&mut settling)?;
             let bytes = Arc::new(Growing::whole(fresh.file.reopen()?, mark.size));
             settling.insert(mark.id.clone(), Settling { bytes, settled: std::thread::spawn(move || fresh.settle()) });
         }

@@ -2,7 +2,8 @@
 //!
 //! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So the day
 //! up to which a feed has expired is remembered, and sightings before it are never counted anew. But they do not
-//! tell what a field held that has expired, and rejects, which hold whole rows, go with the events of their feed.
+//! name what a field held that has expired, and rejects, which hold whole rows, go with the first of their feed's
+//! events or fields.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -13,14 +14,15 @@ use arrow::compute;
 use arrow::compute::kernels::zip::zip;
 use bytes::Bytes;
 use event::time::{self, Micros};
+use event::{Field, Type, value};
 use serde_json::Value;
 
 use crate::days::FeedDays;
 use crate::deliveries::Delivery;
 use crate::events::{EVENTS, TIME};
-use crate::rejects::REJECTS;
+use crate::rejects::{OfReports, REJECTS};
 use crate::rewrite::{Before, Beside, Reach, Rewrite, day_at, rewrite};
-use crate::sightings::{SIGHTINGS, names_things};
+use crate::sightings::{SIGHTINGS, is_in_a_key, names_things};
 use crate::store::Store;
 use crate::table::LiveFile;
 
@@ -40,8 +42,10 @@ pub enum Expiring {
 pub struct Retention {
     pub feed: String,
     pub what: Expiring,
-    /// Whether the feed's sightings may name their thing by it: then they name it no more.
-    pub names_things: bool,
+    /// Whether the feed's rows may say it: then its rejects, which are rows, go too.
+    pub in_rows: bool,
+    /// Whether the feed's table says that the column is an event's asset: its sightings may be named by it.
+    pub is_asset: bool,
     /// Kept on so many UTC days before today.
     pub days: u32,
 }
@@ -76,16 +80,19 @@ impl Store {
             rules.iter().map(|rule| Rule { retention: rule.clone(), before: today.saturating_sub_unsigned(rule.days) }).collect();
         // Remembered before it is done: sightings of days that are about to be taken must not be counted anew.
         self.remember_expired(&rules).await?;
-        let whole = rules.iter().filter(|rule| rule.retention.what == Expiring::Row);
-        let days = whole.map(|rule| (rule.retention.feed.clone(), rule.before)).collect();
+        let mut days: BTreeMap<String, i32> = BTreeMap::new();
+        for rule in rules.iter().filter(|rule| rule.retention.in_rows) {
+            let before = days.entry(rule.retention.feed.clone()).or_insert(rule.before);
+            *before = rule.before.max(*before);
+        }
         let rejects = rewrite(&self.rejects, Arc::new(Before { days, time: REJECTS.time }), beside(), now).await?.rows;
         let sightings = rewrite(&self.sightings, Arc::new(Unnamed(rules.clone())), beside(), now).await?.rows;
         let events = rewrite(&self.events, Arc::new(Rules(rules)), beside(), now).await?.rows;
         Ok(Retained { events, rejects, sightings, reports: 0 })
     }
 
-    /// Deletes reports whose deliveries all came more days ago than their feed's reports are kept, and rejects, which
-    /// hold rows of them. Their days cannot be read again then.
+    /// Deletes reports whose deliveries all came more days ago than their feed's reports are kept, and the rejects of
+    /// them. Their days cannot be read again then.
     pub async fn retain_reports(&self, days: &BTreeMap<String, u32>, now: Micros) -> Result<Retained> {
         self.require_write()?;
         let before: BTreeMap<String, i32> =
@@ -95,13 +102,14 @@ impl Store {
         let needed: HashSet<String> = young.into_iter().map(|delivery| delivery.report_id).collect();
         let old: BTreeSet<String> = old.into_iter().map(|delivery| delivery.report_id).filter(|id| !needed.contains(id)).collect();
         let mut reports = 0;
-        for id in old {
-            if self.has_report(&id).await? {
-                self.delete_report(&id).await?;
+        for id in &old {
+            if self.has_report(id).await? {
+                self.delete_report(id).await?;
                 reports += 1;
             }
         }
-        let rejects = rewrite(&self.rejects, Arc::new(Before { days: before, time: REJECTS.time }), beside(), now).await?.rows;
+        let rejects = OfReports { feed: None, report_ids: old.into_iter().collect() };
+        let rejects = rewrite(&self.rejects, Arc::new(rejects), beside(), now).await?.rows;
         Ok(Retained { rejects, reports, ..Retained::default() })
     }
 
@@ -116,8 +124,8 @@ impl Store {
     async fn remember_expired(&self, rules: &[Rule]) -> Result<()> {
         let known = self.expired().await?;
         let mut expired = known.clone();
-        // A day that lost a field is not whole either: its sightings may hang on that field.
-        for rule in rules {
+        // A day that lost a field is not whole either, where sightings hang on that field.
+        for rule in rules.iter().filter(|rule| rule.changes_sightings()) {
             let before = expired.entry(rule.retention.feed.clone()).or_insert(i32::MIN);
             *before = rule.before.max(*before);
         }
@@ -148,6 +156,15 @@ struct Rule {
 }
 
 impl Rule {
+    /// Whether counting the days again would come to something else.
+    fn changes_sightings(&self) -> bool {
+        match &self.retention.what {
+            Expiring::Row => true,
+            Expiring::Column(column) => self.retention.is_asset || is_in_a_key(column),
+            Expiring::Extra(_) => false,
+        }
+    }
+
     fn reaches(&self, file: &LiveFile) -> bool {
         file.may_hold_feed(&self.retention.feed) && file.time.is_none_or(|(first, _)| time::day(first) < self.before)
     }
@@ -240,17 +257,30 @@ impl Rewrite for Unnamed {
             bail!("sightings without feed, kind and asset")
         };
         let Some(days) = batch.column_by_name(SIGHTINGS.time) else { bail!("sightings without day") };
-        let expires = |row: usize, rule: &Rule| {
+        let mut scratch = String::new();
+        let mut expires = |row: usize, rule: &Rule| {
             let Expiring::Column(column) = &rule.retention.what else { return false };
+            let Some(field) = Field::all().find(|field| field.column() == column) else { return false };
             feeds.value(row) == rule.retention.feed
                 && day_at(days, row).is_some_and(|day| day < rule.before)
-                && (rule.retention.names_things || names_things(kinds.value(row), column))
+                && (rule.retention.is_asset || names_things(kinds.value(row), column))
+                // Of a feed with several sorts of asset, this is one that the field could have held.
+                && could_be(field, assets.value(row), &mut scratch)
         };
         Ok((0..batch.num_rows()).map(|row| Some(assets.is_valid(row) && self.0.iter().any(|rule| expires(row, rule)))).collect())
     }
 
     fn apply(&self, batch: &RecordBatch, rows: &BooleanArray) -> Result<RecordBatch> {
         with_column(batch, "asset", |values| without(values, rows))
+    }
+}
+
+/// Whether a text may be what this field held.
+fn could_be(field: Field, text: &str, scratch: &mut String) -> bool {
+    match field.kind() {
+        Type::Asn => text.bytes().all(|byte| byte.is_ascii_digit()),
+        Type::Integer | Type::Float | Type::Percent | Type::Boolean | Type::Port | Type::Time => false,
+        _ => value::text(field, text, scratch).is_ok_and(|canonical| canonical == text),
     }
 }
 

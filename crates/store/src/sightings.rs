@@ -81,6 +81,11 @@ pub(crate) fn names_things(kind: &str, column: &str) -> bool {
     KEYS.iter().any(|key| key.kind == kind && key.asset.contains(&column))
 }
 
+/// Whether it is part of some kind's keys what this column holds.
+pub(crate) fn is_in_a_key(column: &str) -> bool {
+    KEYS.iter().any(|key| key.asset.contains(&column) || key.identifier.contains(&column) || key.port && column == "source_port")
+}
+
 struct Key {
     kind: &'static str,
     /// Columns to take the asset from where the event's own is empty.

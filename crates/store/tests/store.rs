@@ -685,7 +685,7 @@ async fn what_expires_is_taken_out_and_its_sightings_stay() {
     store_rows(&store, OTHER, DAY_TWO).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
     let sightings = ask(&store, SIGHTINGS).await;
-    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, names_things: false, days };
+    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, in_rows: true, is_asset: false, days };
     let rules = [rule(FEED, Expiring::Row, 1), rule(OTHER, Expiring::Column("malware_name".into()), 1)];
     let touched = store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied");
     assert_eq!(touched, Retained { events: 3 + 1, ..Retained::default() });

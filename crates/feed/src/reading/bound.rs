@@ -82,10 +82,9 @@ impl<'f> Bound<'f> {
 /// The table's assignments, and one for every column that no rule mentions.
 fn complete(feed: &Feed, header: &Header) -> Vec<Assignment> {
     let mut assignments = feed.assignments.clone();
-    let secret = |name: &str| feed.secret.iter().any(|secret| secret == name);
-    assignments.retain(|assignment| !secret(&assignment.column));
+    assignments.retain(|assignment| !feed.is_secret(&assignment.column));
     for name in &header.names {
-        if secret(name) || feed.assignments.iter().any(|assignment| &assignment.column == name) {
+        if feed.is_secret(name) || feed.assignments.iter().any(|assignment| &assignment.column == name) {
             continue;
         }
         let target = match Field::named(name).filter(|field| feed.own_names && *field != Field::EXTRA) {

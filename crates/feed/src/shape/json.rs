@@ -18,18 +18,20 @@ use crate::rows::{Header, Rows, Span};
 /// Objects within objects are followed this far down; what is deeper is kept as JSON.
 const DEEPEST: usize = 8;
 
-/// No block has more rows than this.
-const MOST_ROWS: usize = 4096;
+/// No block has more rows than this, rejects counted too.
+const MOST_ROWS: usize = 1024;
 
-/// A row with more values than this is a reject: each may be a column.
-const MOST_VALUES: usize = 4096;
+/// A row with more values than this is a reject: each may be a column, of all rows of the block.
+const MOST_VALUES: usize = 2048;
 
-/// A block that has this many cells is full.
-const MOST_CELLS: usize = 1 << 20;
+/// So is one whose values' names are longer than this together, in bytes: they are whole paths.
+const LONGEST_NAMES: usize = 1 << 20;
 
 /// One object a line. A line that holds a list is its elements.
 #[derive(Default)]
 pub(super) struct Lines {
+    /// Whether `extra` may be an object written as text, as IntelMQ's older outputs have it.
+    extra_as_text: bool,
     source: LineSource,
     /// Lines that were cut and not read yet: the next of them is the first.
     cut: Rows,
@@ -40,6 +42,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    pub(super) fn new(extra_as_text: bool) -> Lines {
+        Lines { extra_as_text, ..Lines::default() }
+    }
+
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         let mut rows = Builder::default();
         if self.next == self.cut.lines.len() && self.list.len() == 0 {
@@ -49,7 +55,7 @@ impl Lines {
         }
         while !rows.is_full() {
             match self.list.next() {
-                Some(value) => rows.push(self.number, &[], &value),
+                Some(value) => self.push(value, &mut rows),
                 None if self.next < self.cut.lines.len() => self.read_line(&mut rows),
                 None => break,
             }
@@ -64,9 +70,18 @@ impl Lines {
         match serde_json::from_str(line) {
             _ if line.is_empty() => {}
             Ok(Value::Array(values)) => self.list = values.into_iter(),
-            Ok(value) => rows.push(self.number, &[], &value),
+            Ok(value) => self.push(value, rows),
             Err(wrong) => rows.rejects.push(Reject::new(self.number, None, format!("the line is not JSON: {wrong}"), line.as_bytes())),
         }
+    }
+
+    fn push(&self, mut row: Value, rows: &mut Builder) {
+        if let (true, Some(extra)) = (self.extra_as_text, row.get_mut("extra"))
+            && let Some(Ok(object @ Value::Object(_))) = extra.as_str().map(serde_json::from_str)
+        {
+            *extra = object;
+        }
+        rows.push(self.number, &[], &row);
     }
 }
 
@@ -77,6 +92,8 @@ type Cell = (usize, Span, bool);
 #[derive(Default)]
 struct Builder {
     names: Vec<String>,
+    /// In bytes, together.
+    length_of_names: usize,
     places: HashMap<String, usize>,
     text: String,
     /// Row by row, the cells that the row has.
@@ -89,9 +106,10 @@ impl Builder {
         self.rows.is_empty() && self.rejects.is_empty()
     }
 
-    /// Whether this is as much as a block should be: the rows, the text, or the cells, most of which may be missing.
+    /// Whether this is as much as a block should be: rows, text, or columns, which most rows may lack.
     fn is_full(&self) -> bool {
-        self.rows.len() >= MOST_ROWS || self.text.len() >= 2 * BLOCK || self.rows.len() * self.names.len() >= MOST_CELLS
+        let columns = self.names.len() >= MOST_VALUES || self.length_of_names >= LONGEST_NAMES;
+        columns || self.rows.len() + self.rejects.len() >= MOST_ROWS || self.text.len() >= 2 * BLOCK
     }
 
     /// A row, and the keys that it was found under.
@@ -101,8 +119,12 @@ impl Builder {
         if !value.is_object() {
             return reject("the row is no JSON object");
         }
-        if values_in(value, 0) > MOST_VALUES {
-            return reject("the row has more than 4096 values");
+        let Size { values, names } = Size::of(value, 0, 0);
+        if values > MOST_VALUES {
+            return reject("the row has more than 2048 values");
+        }
+        if names > LONGEST_NAMES {
+            return reject("the names in the row are longer than 1 MiB");
         }
         let start = self.text.len();
         self.text.push_str(&raw);
@@ -136,6 +158,7 @@ impl Builder {
         let place = match self.places.get(name) {
             Some(place) => *place,
             None => {
+                self.length_of_names += name.len();
                 self.places.insert(name.to_owned(), self.names.len());
                 self.names.push(name.to_owned());
                 self.names.len() - 1
@@ -162,10 +185,22 @@ impl Builder {
     }
 }
 
-/// How many cells a value would fall into.
-fn values_in(value: &Value, depth: usize) -> usize {
-    match value {
-        Value::Object(object) if depth < DEEPEST => object.values().map(|value| values_in(value, depth + 1)).sum(),
-        _ => 1,
+/// What a row would fall into.
+#[derive(Default)]
+struct Size {
+    values: usize,
+    /// The length of all their names, in bytes.
+    names: usize,
+}
+
+impl Size {
+    /// Of a value whose own name is so long.
+    fn of(value: &Value, name: usize, depth: usize) -> Size {
+        let Value::Object(object) = value else { return Size { values: 1, names: name } };
+        if depth >= DEEPEST {
+            return Size { values: 1, names: name };
+        }
+        let parts = object.iter().map(|(key, value)| Size::of(value, name + 1 + key.len(), depth + 1));
+        parts.fold(Size::default(), |all, part| Size { values: all.values + part.values, names: all.names + part.names })
     }
 }

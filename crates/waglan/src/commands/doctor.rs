@@ -40,6 +40,9 @@ impl Doctor {
         for missing in desk.missing_tables(time::day(clock::now())) {
             say(false, missing.to_owned())?;
         }
+        for idle in desk.idle_retention().await? {
+            say(false, idle)?;
+        }
         const COUNTS: &str =
             "SELECT count(*) AS events, count(DISTINCT feed) AS feeds, min(time_source) AS first, max(time_source) AS last FROM events";
         match desk.query(&operator(), &Sql { text: COUNTS, rows: None }).await {

@@ -1,4 +1,4 @@
-//! `waglan geo`: tables of countries and AS numbers.
+//! `waglan geo`: enrichment tables, those of countries and AS numbers above all.
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -12,6 +12,15 @@ use crate::{Ended, Place, clock, output};
 pub(crate) enum Geo {
     /// Put a table in place, in the MaxMind DB format (MaxMind's, DB-IP's, IPinfo's and IPLocate's layouts)
     Update(Update),
+    /// What a name in the events' column "tables" stands for: kind, name, day and hash of each table
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The name, 32 hexadecimal digits
+    #[arg(value_name = "NAME")]
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -26,7 +35,13 @@ pub(crate) struct Update {
 
 impl Geo {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
-        let Geo::Update(update) = self;
+        let update = match self {
+            Geo::Update(update) => update,
+            Geo::Show(show) => {
+                output::print(&place.desk(Access::Read).await?.table_set(&operator(), &show.name)?)?;
+                return Ok(Ended::Done);
+            }
+        };
         let now = clock::now();
         for (name, source) in update.sources(place)? {
             const MOST: u64 = 4 << 30;

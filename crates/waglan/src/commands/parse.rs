@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use desk::{Of, Peeked, Tally, Worker};
 use event::batch::{self, Cell};
 use event::time::{self, Micros};
+use feed::unpack::{Caps, unpack};
 use feed::{Feed, Piece};
 
 use super::time_argument;
@@ -86,11 +87,12 @@ impl Parse {
         desk::open_delivery(input.as_mut(), |opened| {
             let name = opened.name.as_deref().unwrap_or(file_name);
             let report = Peeked::new(opened.input)?;
-            let picked = desk::pick(&catalog, &of, name, report.begins()).map_err(io::Error::other)?;
+            let picked = desk::pick(&catalog, &of, name, &report.begins()?).map_err(io::Error::other)?;
             let at = self.at.or_else(|| desk::stated_time(picked, name)).unwrap_or_else(clock::now);
             let feed = desk::version_at(&catalog, picked, at);
             let worker = || Ok(Printer { feed, format: self.format, sink: sink.clone() });
-            tally.add(desk::read(feed, feed::Arrival { at }, report, 1, worker).map_err(io::Error::other)?);
+            let plain = unpack(report, opened.size, Caps::default())?;
+            tally.add(desk::read(feed, feed::Arrival { at }, plain, 1, worker).map_err(io::Error::other)?);
             Ok(())
         })?;
         let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);

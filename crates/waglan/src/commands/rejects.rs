@@ -14,7 +14,7 @@ pub(crate) enum Rejects {
     List(List),
     /// The rows of a report or feed
     Show(Show),
-    /// Read the reports again that have rejects, with today's tables
+    /// Read a feed's reports again, with today's tables
     Retry(Retry),
 }
 

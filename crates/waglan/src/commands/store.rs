@@ -45,6 +45,7 @@ impl StoreCommand {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
         let (actor, now) = (operator(), clock::now());
+        let mut ended = Ended::Done;
         let said = match self {
             StoreCommand::Compact => {
                 let done = desk.compact(&actor, now).await?;
@@ -72,6 +73,10 @@ impl StoreCommand {
             }
             StoreCommand::Retain => {
                 let done = desk.retain(&actor, now).await?;
+                for idle in desk.idle_retention().await? {
+                    output::say(&idle);
+                    ended = Ended::WithRejects;
+                }
                 format!(
                     "{} events taken out or shortened, {} rejects taken out, {} sightings shortened; {} kept reports deleted",
                     done.events, done.rejects, done.sightings, done.reports
@@ -79,6 +84,6 @@ impl StoreCommand {
             }
         };
         output::say(&said);
-        Ok(Ended::Done)
+        Ok(ended)
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use event::Reject;
+use event::reject::LONGEST_RAW;
 
 use super::{Builder, Value};
 use crate::rows::Rows;
@@ -118,7 +119,7 @@ impl Document {
                 self.open(Open { object: false, steps: if named { steps } else { steps + 1 }, keyed: false })
             }
             Some(b'{') if steps < self.path.len() => self.open(Open { object: true, steps, keyed: false }),
-            _ if steps < self.path.len() => self.pass_over(0, input).map(drop),
+            _ if steps < self.path.len() => self.pass_by(byte, input),
             _ => {
                 let passed = self.pass_over(LONGEST_ROW, input)?;
                 let number = self.number + 1;
@@ -202,8 +203,8 @@ impl Document {
             }
             Some(step) if step == key => self.next = Next::Value(inner.steps + 1),
             _ => {
-                self.peek(input)?;
-                self.pass_over(0, input)?;
+                let byte = self.peek(input)?;
+                self.pass_by(byte, input)?;
                 self.next = Next::Comma;
             }
         }
@@ -227,6 +228,15 @@ impl Document {
         Ok(key)
     }
 
+    /// Passes over a value that holds no rows. Of lists, objects and texts only the end is looked for.
+    fn pass_by<R: Read>(&mut self, begins: Option<u8>, input: &mut Decoded<R>) -> Result<(), Stop> {
+        match (begins, self.pass_over(LONGEST_KEY, input)?) {
+            (Some(b'[' | b'{' | b'"'), _) => Ok(()),
+            (_, Passed::Whole(range)) if serde_json::from_slice::<Value>(&self.buffer[range.clone()]).is_ok() => Ok(()),
+            _ => Err(Stop::NotJson("a value is none")),
+        }
+    }
+
     /// Passes over the value that begins here, keeping it in the buffer as long as it is not longer than the limit.
     fn pass_over<R: Read>(&mut self, limit: usize, input: &mut Decoded<R>) -> Result<Passed, Stop> {
         let mut scan = Scan::default();
@@ -236,22 +246,28 @@ impl Document {
             if let Some(length) = scan.end(&self.buffer[scanned..], self.ended) {
                 let range = self.at..scanned + length;
                 self.at = range.end;
-                return if range.is_empty() && head.is_none() {
-                    Err(Stop::NotJson("a value is missing"))
-                } else {
-                    Ok(head.map_or(Passed::Whole(range), Passed::TooLong))
+                return match head {
+                    Some(head) => Ok(Passed::TooLong(head)),
+                    None if range.is_empty() => Err(Stop::NotJson("a value is missing")),
+                    None if range.len() > limit => Ok(Passed::TooLong(self.head(range.start))),
+                    None => Ok(Passed::Whole(range)),
                 };
             }
             if self.ended {
                 return Err(Stop::NotJson("it ends too early"));
             }
             if self.buffer.len() - self.at > limit {
-                head.get_or_insert_with(|| self.buffer[self.at..].to_vec());
+                head.get_or_insert_with(|| self.head(self.at));
                 self.at = self.buffer.len();
             }
             scanned = self.buffer.len() - self.at;
             self.read_on(input)?;
         }
+    }
+
+    /// How what stands here begins: as much as a reject keeps.
+    fn head(&self, at: usize) -> Vec<u8> {
+        self.buffer[at..].iter().take(LONGEST_RAW).copied().collect()
     }
 
     /// The next byte that is not white space.
