@@ -146,13 +146,12 @@ impl Intake<'_> {
         let refused = |why: Error| Unkept::Refused(why);
         let Opened { name, input, size } = opened;
         let name = name.unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
-        let mut report = Peeked::new(input).context("reading it").map_err(refused)?;
-        let begins = report.begins().context("reading it").map_err(refused)?;
-        let picked = pick(self.catalog, &handed.of, &name, &begins).map_err(refused)?;
+        let mut report = Peeked::new(input);
+        let picked = pick(self.catalog, &handed.of, &name, || report.begins()).map_err(refused)?;
         let at = handed.at.or_else(|| stated_time(picked, &name)).unwrap_or(now);
         let feed = version_at(self.catalog, picked, at);
-        let has_secret = || redact::is_needed(feed, begins.as_slice()).context("looking for secrets").map_err(refused);
-        let mark = if redact::is_possible(feed) && has_secret()? {
+        let mut has_secret = || report.begins().and_then(|begins| redact::is_needed(feed, begins.as_slice()));
+        let mark = if redact::is_possible(feed) && has_secret().context("looking for secrets").map_err(refused)? {
             let mut plain = unpack(&mut report, size, Caps::default()).context("unpacking it").map_err(refused)?;
             self.keep_redacted(feed, plain.as_mut())
         } else if of_several {

@@ -42,7 +42,7 @@ pub fn open(input: &mut dyn Source, mut each: impl FnMut(Opened<&mut dyn Read>) 
     each(Opened { name: None, input, size })
 }
 
-/// A report whose beginning is known before it is read.
+/// A report whose beginning can be known before it is read.
 #[derive(Debug)]
 pub struct Peeked<R> {
     begins: io::Cursor<Vec<u8>>,
@@ -52,21 +52,21 @@ pub struct Peeked<R> {
 
 impl<R: Read> Peeked<R> {
     /// As much of a report is looked at, in bytes.
-    const BEGINNING: u64 = 1 << 20;
+    const BEGINNING: u64 = 1 << 18;
 
-    pub fn new(mut report: R) -> io::Result<Peeked<R>> {
-        let mut begins = Vec::new();
-        let damage = match (&mut report).take(Self::BEGINNING).read_to_end(&mut begins) {
-            Ok(_) => None,
-            Err(damage) if Damaged::is(&damage) => Some(damage),
-            Err(error) => return Err(error),
-        };
-        Ok(Peeked { begins: io::Cursor::new(begins), damage, rest: report })
+    pub fn new(report: R) -> Peeked<R> {
+        Peeked { begins: io::Cursor::default(), damage: None, rest: report }
     }
 
-    /// How what is in it begins.
-    pub fn begins(&self) -> io::Result<Vec<u8>> {
-        let packed = self.begins.get_ref();
+    /// How what is in it begins. To be asked before it is read.
+    pub fn begins(&mut self) -> io::Result<Vec<u8>> {
+        let packed = self.begins.get_mut();
+        if packed.is_empty() {
+            match (&mut self.rest).take(Self::BEGINNING).read_to_end(packed) {
+                Err(damage) if Damaged::is(&damage) => self.damage = Some(damage),
+                read => drop(read?),
+            }
+        }
         let mut plain = Vec::new();
         match unpack(packed.as_slice(), packed.len() as u64, Caps::default())?.take(Self::BEGINNING).read_to_end(&mut plain) {
             // Cut off, it is damaged at its end.

@@ -1,5 +1,7 @@
 //! Whose report a file is: as the caller knows, or as its name and its first bytes tell.
 
+use std::io;
+
 use anyhow::{Error, Result, anyhow};
 use event::time::{self, Micros};
 use feed::catalog::{self, Beginning, Unpicked};
@@ -14,11 +16,12 @@ pub enum Of {
     Provider(String),
 }
 
-/// The feed of a report of this name that begins with these bytes; in its newest version.
-pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, begins: &[u8]) -> Result<&'c Feed> {
+/// The feed of a report of this name, or where that says nothing by how it begins; in its newest version.
+pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, begins: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<&'c Feed> {
+    let beginning = |feed: &Feed| begins().map(|bytes| Beginning::of(feed, bytes.as_slice())).unwrap_or_default();
     match of {
         Of::Feed(id) => find(catalog, id),
-        Of::Provider(provider) => catalog.pick(provider, name, |feed| Beginning::of(feed, begins)).map_err(|why| match why {
+        Of::Provider(provider) => catalog.pick(provider, name, beginning).map_err(|why| match why {
             Unpicked::NoSuchProvider => no_such_provider(provider),
             Unpicked::Unknown => anyhow!("no feed of {provider} has files like \"{name}\", by name or header; say which with --feed"),
             Unpicked::Several(ids) => anyhow!("the header of \"{name}\" is that of {}; say which with --feed", ids.join(", ")),

@@ -86,8 +86,8 @@ impl Parse {
         let file_name = self.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         desk::open_delivery(input.as_mut(), |opened| {
             let name = opened.name.as_deref().unwrap_or(file_name);
-            let report = Peeked::new(opened.input)?;
-            let picked = desk::pick(&catalog, &of, name, &report.begins()?).map_err(io::Error::other)?;
+            let mut report = Peeked::new(opened.input);
+            let picked = desk::pick(&catalog, &of, name, || report.begins()).map_err(io::Error::other)?;
             let at = self.at.or_else(|| desk::stated_time(picked, name)).unwrap_or_else(clock::now);
             let feed = desk::version_at(&catalog, picked, at);
             let worker = || Ok(Printer { feed, format: self.format, sink: sink.clone() });
