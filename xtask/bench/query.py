@@ -16,7 +16,9 @@ import duckdb
 
 from measure import machine, measured, median, parquet_size, with_tables
 
-release, rows = Path(sys.argv[1]), int(sys.argv[2])
+release, events = Path(sys.argv[1]), int(sys.argv[2])
+# A tenth of a report's rows repeats what others of it say.
+rows = round(events / 0.899)
 RUNS = 3
 DAYS = [datetime.date(2024, 1, 1) + datetime.timedelta(day) for day in range(91)]
 
@@ -64,7 +66,7 @@ def make(data):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    data = Path(os.environ.get("WAGLAN_BENCH_FOLDER", folder)) / f"queried-{rows}"
+    data = Path(os.environ.get("WAGLAN_BENCH_FOLDER", folder)) / f"queried-{events}-events"
     print(f"{machine()}; DuckDB {duckdb.__version__}")
     if not data.exists():
         make(data)

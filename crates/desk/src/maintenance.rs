@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use event::Field;
 use event::time::Micros;
+use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
 use pipeline::What;
 use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retained, Retention, Vacuumed};
@@ -106,11 +107,13 @@ impl Desk {
                     .map(|(field, days)| (if field.starts_with("extra.") { field.clone() } else { field.replace('.', "_") }, *days)),
             );
         }
-        let table = self.catalog.feed(feed);
+        let tables: Vec<&Feed> = self.catalog.versions(feed).collect();
         for (field, days) in fields {
             let is = |one: &Field| one.column() == field;
-            let in_rows = table.is_none_or(|table| table.own_names || table.fields().iter().any(is)) || field.starts_with("extra.");
-            let is_asset = table.is_some_and(|table| table.asset.iter().any(is));
+            // Of a feed without a table nothing is known: then it may be.
+            let any = |what: &dyn Fn(&Feed) -> bool| tables.is_empty() || tables.iter().any(|table| what(table));
+            let in_rows = any(&|table| table.own_names || table.fields().iter().any(is)) || field.starts_with("extra.");
+            let is_asset = any(&|table| table.asset.iter().any(is));
             let what = match field.strip_prefix("extra.") {
                 Some(key) => Expiring::Extra(key.to_owned()),
                 None => Expiring::Column(field),

@@ -1,7 +1,7 @@
 //! Enrichment tables of the data folder, kept by date: `geo/NAME/DAY.mmdb`, `networks/NAME/DAY.toml`.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +72,10 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
         for (name, day, path) in folder.map_or_else(|| Ok(Vec::new()), |folder| files(&folder.join(kind.folder()), kind))? {
             let reading = || format!("reading {}", path.display());
             let part = match kind {
-                TableKind::Addresses => Part::addresses_of(&name, hash_of(&path).with_context(reading)?, map(&path).with_context(reading)?),
+                TableKind::Addresses => {
+                    let (hash, bytes) = map(&path).with_context(reading)?;
+                    Part::addresses_of(&name, hash, bytes)
+                }
                 _ => kind.part(&name, day, std::fs::read(&path).with_context(reading)?),
             };
             parts.push(part.map_err(said).with_context(reading)?);
@@ -90,16 +93,17 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
 /// A file's bytes where the system keeps them: of a table as large as these, and there is one for each month, only what is looked
 /// at comes into memory.
 #[expect(unsafe_code, reason = "a table is replaced by another file (`write_whole`), never changed where it lies")]
-fn map(path: &Path) -> io::Result<Mmap> {
+fn map(path: &Path) -> Result<(String, Mmap)> {
     let file = File::open(path)?;
+    let hash = hash_of(path, &file)?;
     // SAFETY: nobody writes to the file.
-    unsafe { Mmap::map(&file) }
+    Ok((hash, unsafe { Mmap::map(&file)? }))
 }
 
 /// The name of a file's bytes. It is kept beside the file, with what tells that the file is still the same.
-fn hash_of(path: &Path) -> Result<String> {
-    let metadata = path.metadata()?;
-    let seen = format!("{} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+fn hash_of(path: &Path, mut file: &File) -> Result<String> {
+    let metadata = file.metadata()?;
+    let seen = format!("{} {}.{} {}", metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino());
     let beside = path.with_extension("hash");
     if let Ok(text) = std::fs::read_to_string(&beside)
         && let Some((hash, of)) = text.trim_end().split_once(' ')
@@ -107,7 +111,7 @@ fn hash_of(path: &Path) -> Result<String> {
     {
         return Ok(hash.to_owned());
     }
-    let hash = store::mark_of(&mut File::open(path)?)?.id;
+    let hash = store::mark_of(&mut file)?.id;
     // Where it cannot be written, it is counted again next time.
     write_whole(&beside, format!("{hash} {seen}\n").as_bytes()).ok();
     Ok(hash)
@@ -183,9 +187,9 @@ impl Desk {
         let bytes = feed::unpack::out_of_tar(bytes, kind.extension())?;
         let part = kind.part(name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
         let path = folder.join(kind.folder()).join(name).join(format!("{}.{}", time::day_name(part.day), kind.extension()));
+        self.store.put_table(&mut bytes.as_slice())?;
         if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
             self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
-            self.store.put_table(&mut bytes.as_slice())?;
             write_whole(&path, &bytes)?;
         }
         Ok(Installed { name: name.to_owned(), day: part.day, hash: part.hash, path })
@@ -197,7 +201,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let doing = || format!("writing {}", path.display());
     let folder = path.parent().context("a file is in a folder")?;
     std::fs::create_dir_all(folder).with_context(doing)?;
-    let temporary = path.with_extension("partial");
+    let name = path.file_name().context("a file has a name")?.to_string_lossy();
+    let temporary = folder.join(format!("{name}.{}.partial", std::process::id()));
     let mut file = File::create(&temporary).with_context(doing)?;
     file.write_all(bytes).with_context(doing)?;
     file.sync_all().with_context(doing)?;

@@ -130,6 +130,11 @@ impl Catalog {
         self.feeds.get(id)?.first()
     }
 
+    /// All versions of a feed's table, the newest first; none of one that is not known.
+    pub fn versions(&self, id: &str) -> impl Iterator<Item = &Feed> {
+        self.feeds.get(id).into_iter().flatten()
+    }
+
     /// The version of a feed that holds on a day, written `YYYY-MM-DD`.
     pub fn feed_on(&self, id: &str, day: &str) -> Option<&Feed> {
         let versions = self.feeds.get(id)?;

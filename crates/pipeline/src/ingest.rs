@@ -149,7 +149,7 @@ impl Intake<'_> {
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         let read = self.read_arrival(arrival).await?;
-        if let Some(days) = read_otherwise(&read, known) {
+        if let Some(days) = self.read_otherwise(&read, known).await? {
             // Days are read with one version of the table: the old ones first, with today's.
             self.commit(waiting, known, now, each).await?;
             let arrival = read.arrival;
@@ -172,6 +172,20 @@ impl Intake<'_> {
             self.commit(waiting, known, now, each).await?;
         }
         Ok(())
+    }
+
+    /// The days of deliveries that share a day with a reading, and were read with another version of the feed's table than the
+    /// one that holds for them: all their days, so that they are of one reading afterwards.
+    async fn read_otherwise(&self, read: &Waiting, known: &HashMap<String, store::Delivery>) -> Result<Option<Days>> {
+        let mut days = Days::new();
+        for delivery in known.values().filter(|delivery| delivery.feed == read.arrival.feed) {
+            let holds = self.feed(&delivery.feed, delivery.time)?.version == delivery.table_version;
+            // An erased report is read no more.
+            if !holds && !delivery.days.is_disjoint(read.events.days()) && !self.store.is_erased(&delivery.report_id).await? {
+                days.extend(&delivery.days);
+            }
+        }
+        Ok((!days.is_empty()).then_some(days))
     }
 
     async fn read_arrival(&self, arrival: store::Arrival) -> Result<Waiting> {
@@ -332,13 +346,6 @@ impl Group {
 fn drifts_anew(delivery: &store::Delivery, known: &HashMap<String, store::Delivery>) -> bool {
     let last = known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id).max_by_key(|known| known.time);
     delivery.drift.is_some() && last.is_none_or(|last| last.drift != delivery.drift)
-}
-
-/// Days of a reading that were read before with another version of the feed's table.
-fn read_otherwise(read: &Waiting, known: &HashMap<String, store::Delivery>) -> Option<Days> {
-    let others = known.values().filter(|delivery| delivery.feed == read.arrival.feed && delivery.table_version != read.version);
-    let days: Days = others.flat_map(|delivery| delivery.days.intersection(read.events.days()).copied()).collect();
-    (!days.is_empty()).then_some(days)
 }
 
 /// The columns of a feed's events at rest.

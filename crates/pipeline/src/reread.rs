@@ -4,6 +4,7 @@
 //! is never of two readings, and a row that moved to another day takes that day along.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use event::time::{self, Micros};
@@ -79,11 +80,16 @@ impl Intake<'_> {
 
     /// Reads every delivery that touched one of these days, in the order in which they came.
     async fn read_days(&self, feed: &str, days: &Days) -> Result<Attempt> {
-        let deliveries: Vec<store::Delivery> =
-            self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !days_of(delivery).is_disjoint(days)).collect();
-        let Some(last) = deliveries.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
-        let size = deliveries.iter().map(|delivery| delivery.size).sum();
+        let touching = async || -> Result<Vec<store::Delivery>> {
+            Ok(self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !days_of(delivery).is_disjoint(days)).collect())
+        };
+        let first = touching().await?;
+        let Some(last) = first.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
+        let size = first.iter().map(|delivery| delivery.size).sum();
         let append = self.append(self.feed(feed, last.time)?, size, Some(days)).await?;
+        // What others have committed by now is replaced: so its deliveries must be among those that are read.
+        self.store.others_recorded(feed, PATIENCE).await?;
+        let deliveries = touching().await?;
         let mut kept = Vec::new();
         for delivery in &deliveries {
             if !self.store.is_erased(&delivery.report_id).await? {
@@ -115,13 +121,14 @@ impl Intake<'_> {
     async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
         let Attempt { found, events } = attempt;
         // First that a delivery may speak of more days: should this end here, they are read once too often and not too seldom.
-        let moved: Vec<store::Delivery> = found.read.iter().filter_map(Read::with_all_days).collect();
-        self.store.revise_deliveries(&moved, now).await?;
+        let moved = found.read.iter().filter_map(|read| Some((read.delivery.clone(), read.with_all_days()?)));
+        self.store.revise_deliveries(moved.collect(), now).await?;
         let committed = self.store.replace_days(feed, &days, events, now).await?;
         let reports = found.reports.len();
         self.store.replace_rejects(feed, found.reports, found.rejects, now).await?;
-        let revised: Vec<store::Delivery> = found.read.into_iter().map(|read| read.revised(&days)).collect();
-        self.store.revise_deliveries(&revised, now).await?;
+        let revised =
+            found.read.into_iter().map(|read| (read.with_all_days().unwrap_or_else(|| read.delivery.clone()), read.revised(&days)));
+        self.store.revise_deliveries(revised.collect(), now).await?;
         Ok(Reread {
             feed: feed.to_owned(),
             days,
@@ -131,6 +138,9 @@ impl Intake<'_> {
         })
     }
 }
+
+/// How long somebody may take between committing events and recording the delivery that brought them.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A report is not kept any more that is needed to read days again.
 #[derive(Debug)]

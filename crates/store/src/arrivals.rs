@@ -4,8 +4,10 @@
 //! of deliveries. In between lies all the work, every step of which may be repeated. Who works on it is known
 //! by a lock that the system takes from a process that dies, however it dies.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -62,6 +64,28 @@ impl Store {
     /// All arrivals, by time.
     pub async fn arrivals(&self) -> Result<Vec<Arrival>> {
         Ok(self.arrivals_with_age().await?.into_iter().map(|(arrival, _)| arrival).collect())
+    }
+
+    /// Waits until the feed's arrivals that other stores have put down by now are gone, since their deliveries are
+    /// recorded; or so long, for most will not have come so far that anything of theirs is committed.
+    pub async fn others_recorded(&self, feed: &str, patience: Duration) -> Result<()> {
+        let others = async || -> Result<HashSet<String>> {
+            let arrivals = self.arrivals().await?.into_iter().filter(|arrival| arrival.feed == feed && arrival.owner != self.owner.name);
+            Ok(arrivals.map(|arrival| arrival.id).collect())
+        };
+        let first = others().await?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        let gone = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if others().await?.is_disjoint(&first) {
+                    return anyhow::Ok(());
+                }
+            }
+        };
+        tokio::time::timeout(patience, gone).await.unwrap_or(Ok(()))
     }
 
     /// Arrivals whose owner is dead, by time. They are this store's from now on.

@@ -1,7 +1,7 @@
 //! Deliveries: what arrived, when, from where, and what came of it. A row here is the end of a delivery's way
 //! through the house, and the proof that all before it was done.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,7 +11,7 @@ use event::id;
 use event::time::Micros;
 
 use crate::days::{Days, days_of_text, days_text};
-use crate::file::{FileWriter, fit, read};
+use crate::file::{fit, read};
 use crate::rewrite::{Beside, Reach, Rewrite, rewrite};
 use crate::small;
 use crate::store::Store;
@@ -107,20 +107,14 @@ impl Store {
         small::append(&self.deliveries, batch_of(deliveries)?, "id", now).await
     }
 
-    /// Records deliveries anew, in the place of what was recorded of them: they were read again.
-    pub async fn revise_deliveries(&self, deliveries: &[Delivery], now: Micros) -> Result<()> {
+    /// Records anew what came of deliveries that were read again: each as it was when that began, and as it is now. Of one
+    /// that somebody else has revised meanwhile only the days are added.
+    pub async fn revise_deliveries(&self, deliveries: Vec<(Delivery, Delivery)>, now: Micros) -> Result<()> {
         if deliveries.is_empty() {
             return Ok(());
         }
-        let batch = batch_of(deliveries)?;
-        let mut writer = FileWriter::create(self.deliveries.definition, &self.deliveries.place, batch.schema(), None)?;
-        writer.write(&batch)?;
-        let add = vec![writer.finish()?];
-        let revised = Revised {
-            ids: deliveries.iter().map(|delivery| delivery.id.clone()).collect(),
-            feeds: deliveries.iter().map(|delivery| delivery.feed.clone()).collect(),
-        };
-        rewrite(&self.deliveries, Arc::new(revised), Beside { operation: "REVISE", add, ..Beside::default() }, now).await?;
+        let revision = Revision(deliveries.into_iter().map(|(read, revised)| (read.id.clone(), (read, revised))).collect());
+        rewrite(&self.deliveries, Arc::new(revision), Beside { operation: "REVISE", ..Beside::default() }, now).await?;
         Ok(())
     }
 
@@ -144,15 +138,12 @@ impl Store {
     }
 }
 
-/// The rows of some deliveries.
-struct Revised {
-    ids: HashSet<String>,
-    feeds: BTreeSet<String>,
-}
+/// By id, deliveries as they were and as they are now.
+struct Revision(HashMap<String, (Delivery, Delivery)>);
 
-impl Rewrite for Revised {
+impl Rewrite for Revision {
     fn reach(&self, file: &LiveFile) -> Reach {
-        if self.feeds.iter().any(|feed| file.may_hold_feed(feed)) { Reach::Something } else { Reach::Nothing }
+        if self.0.values().any(|(read, _)| file.may_hold_feed(&read.feed)) { Reach::Something } else { Reach::Nothing }
     }
 
     fn columns(&self) -> Vec<&str> {
@@ -162,7 +153,19 @@ impl Rewrite for Revised {
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let ids = batch.column_by_name("id").and_then(|ids| ids.as_string_opt::<i32>());
         let Some(ids) = ids else { bail!("deliveries without id") };
-        Ok((0..batch.num_rows()).map(|row| Some(ids.is_valid(row) && self.ids.contains(ids.value(row)))).collect())
+        Ok((0..batch.num_rows()).map(|row| Some(ids.is_valid(row) && self.0.contains_key(ids.value(row)))).collect())
+    }
+
+    fn apply(&self, batch: &RecordBatch, _rows: &BooleanArray) -> Result<RecordBatch> {
+        let revise = |mut recorded: Delivery| match self.0.get(&recorded.id) {
+            Some((read, revised)) if *read == recorded => revised.clone(),
+            Some((_, revised)) => {
+                recorded.days.extend(&revised.days);
+                recorded
+            }
+            None => recorded,
+        };
+        batch_of(&deliveries_of(batch)?.into_iter().map(revise).collect::<Vec<_>>())
     }
 }
 

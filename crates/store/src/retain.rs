@@ -61,7 +61,7 @@ pub struct Retained {
 }
 
 /// What no event is without.
-const ALWAYS: [&str; 4] = ["id", "feed", "month", TIME];
+const ALWAYS: [&str; 7] = ["id", "feed", "month", "kind", "asset", "in_scope", TIME];
 
 /// The first day that is still whole, of each feed of which something has expired: an object of the store.
 const EXPIRED: &str = "expired.json";
@@ -99,7 +99,9 @@ impl Store {
             days.iter().map(|(feed, days)| (feed.clone(), time::day(now).saturating_sub_unsigned(*days))).collect();
         let has_expired = |delivery: &Delivery| before.get(&delivery.feed).is_some_and(|day| time::day(delivery.time) < *day);
         let (old, young): (Vec<Delivery>, Vec<Delivery>) = self.deliveries(None).await?.into_iter().partition(has_expired);
-        let needed: HashSet<String> = young.into_iter().map(|delivery| delivery.report_id).collect();
+        // What waits to be read needs its report too.
+        let waiting = self.arrivals().await?.into_iter().map(|arrival| arrival.report_id);
+        let needed: HashSet<String> = young.into_iter().map(|delivery| delivery.report_id).chain(waiting).collect();
         let old: BTreeSet<String> = old.into_iter().map(|delivery| delivery.report_id).filter(|id| !needed.contains(id)).collect();
         let mut reports = 0;
         for id in &old {

@@ -652,6 +652,43 @@ fn a_mended_table_is_applied_by_reading_again() {
     );
 }
 
+/// No day is of two readings: where the old one cannot be had again a delivery waits, until the table says since when it holds.
+#[test]
+fn a_delivery_waits_where_its_days_cannot_be_read_again() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let own = data.join("feeds/example");
+    std::fs::create_dir_all(&own).expect("writable");
+    let table = |means: &str, since: &str| {
+        format!(
+            "format = \"csv\"\nmeans = \"{means}\"\nkind = \"c2\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"clear\"\n\
+             {since}\n[rows]\naddress = \"source.ip\"\nseen = \"time.source\"\n"
+        )
+    };
+    let old = written(&folder, "old.csv", "address,seen\n192.0.2.1,2026-03-01\n");
+    let new = written(&folder, "new.csv", "address,seen\n192.0.2.2,2026-03-01\n192.0.2.3,2026-03-19\n");
+    let take = |path: &Path, at: &str| told(&run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", at]).arg(path)));
+    let events = || query(&data, "SELECT source_ip, classification_type AS type FROM events ORDER BY 1");
+    std::fs::write(own.join("list.toml"), table("c2-server", "")).expect("writable");
+    take(&old, "2026-03-02");
+    for report in files_below(&data.join("reports")) {
+        std::fs::remove_file(report).expect("writable");
+    }
+    std::fs::write(own.join("list.toml"), table("malware-distribution", "")).expect("writable");
+    let said = take(&new, "2026-03-20");
+    assert!(said.contains("it waits") && said.contains("is not kept any more: the days 2026-03-01 cannot be read again"), "{said}");
+    assert_eq!(events(), "source_ip,type\n192.0.2.1,c2-server\n");
+
+    std::fs::write(own.join("list.toml"), table("c2-server", "")).expect("writable");
+    std::fs::write(own.join("list.202603.toml"), table("malware-distribution", "since = \"2026-03-15\"")).expect("writable");
+    let said = take(&new, "2026-03-20");
+    assert!(said.contains("2 new events") && said.contains("is in the store already"), "{said}");
+    let both = "source_ip,type\n192.0.2.1,c2-server\n192.0.2.2,malware-distribution\n192.0.2.3,malware-distribution\n";
+    assert_eq!(events(), both);
+    let said = take(&written(&folder, "more.csv", "address,seen\n192.0.2.4,2026-03-01\n"), "2026-03-21");
+    assert!(said.contains("1 new events") && !said.contains("read again"), "each is read as its day wants it: {said}");
+}
+
 /// An archive of one file in a folder, packed: how some providers hand out their tables.
 fn packed_archive(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), Compression::fast()));
