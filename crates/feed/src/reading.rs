@@ -8,7 +8,7 @@ mod bound;
 mod column;
 mod extra;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -40,6 +40,8 @@ pub struct Piece {
     pub rows: u64,
     /// Rows that the table says to ignore.
     pub ignored: u64,
+    /// The columns of the others, where each row names its own and the table says which they should be.
+    pub columns: BTreeSet<String>,
 }
 
 /// How a report's columns differ from those that the table knows.
@@ -113,10 +115,12 @@ impl<'f> Reader<'f> {
         };
         let mut rejects = std::mem::take(&mut rows.rejects);
         let count = rows.len() as u64 + rejects.len() as u64;
-        let (events, ignored) = Block { feed: self.feed, bound: &bound, rows: &rows, at: self.arrival.at }.read(&mut rejects);
+        let block = Block { feed: self.feed, bound: &bound, rows: &rows, at: self.arrival.at };
+        let columns = block.own_columns();
+        let (events, ignored) = block.read(&mut rejects);
         self.bound = Some(bound);
         rejects.sort_by_key(|reject| reject.line);
-        Piece { events, rejects, rows: count, ignored }
+        Piece { events, rejects, rows: count, ignored, columns }
     }
 }
 
@@ -139,6 +143,19 @@ impl Block<'_> {
         let kind = self.meaning(&mut columns, &refused, &mut keep, rejects);
         let extra = Extra::build(self.bound, self.rows, &refused, &times.stated);
         self.assemble(columns, times, asset, kind, extra, &keep, ignored)
+    }
+
+    /// The names that rows have, of a shape in which each has its own.
+    fn own_columns(&self) -> BTreeSet<String> {
+        if self.feed.columns.is_empty() || self.rows.json.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut keep = vec![true; self.rows.len()];
+        self.ignore(&mut keep);
+        let names = self.rows.header.names.iter().enumerate();
+        let has = |column: usize| (0..keep.len()).any(|row| keep[row] && self.rows.has_cell(row, column));
+        // What a path's star stood for is no column of the source's.
+        names.filter(|(column, name)| !name.starts_with('@') && has(*column)).map(|(_, name)| name.clone()).collect()
     }
 
     /// Every field's column, filled.

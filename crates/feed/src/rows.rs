@@ -132,6 +132,11 @@ impl Rows {
         self.cells[row * self.header.names.len() + column].range()
     }
 
+    /// Whether the row has the cell at all, be it empty.
+    pub fn has_cell(&self, row: usize, column: usize) -> bool {
+        self.cells[row * self.header.names.len() + column] != Span::MISSING
+    }
+
     /// Whether the cell is a JSON number, truth value, list or object.
     #[inline]
     pub fn is_json(&self, row: usize, column: usize) -> bool {

@@ -39,10 +39,11 @@ fn read(feed: &Feed, report: &[u8]) -> String {
     let mut splitter = Splitter::new(feed, report);
     let mut reader = Reader::new(feed, Arrival { at });
     let (mut out, mut rejects, mut ignored, mut seen) = (String::new(), Vec::new(), 0, std::collections::HashSet::new());
-    let mut header = None;
+    let (mut header, mut columns) = (None, std::collections::BTreeSet::new());
     while let Some(rows) = splitter.next_rows().expect("reads from memory") {
         header = header.or_else(|| splitter.header());
         let piece = reader.read(rows);
+        columns.extend(piece.columns);
         for row in 0..piece.events.num_rows() {
             let Some(Cell::Bytes(id)) = batch::cell(piece.events.column_by_name("id").expect("there"), row) else { panic!("an id") };
             if seen.insert(id.to_vec()) {
@@ -61,7 +62,10 @@ fn read(feed: &Feed, report: &[u8]) -> String {
     if ignored > 0 {
         writeln!(out, "ignored: {ignored}").expect("a string");
     }
-    let drift = header.map(|header| Drift::of(feed, &header)).unwrap_or_default();
+    let drift = header
+        .or((!columns.is_empty()).then(|| columns.into_iter().collect::<Vec<_>>()))
+        .map(|header| Drift::of(feed, &header))
+        .unwrap_or_default();
     if !drift.is_none() {
         writeln!(out, "drift: {drift}").expect("a string");
     }

@@ -119,7 +119,7 @@ fn a_document_falls_into_its_rows() {
         ("rows under names", "a.b", r#"{"x": [{"ip": "no"}], "a": {"c": "}]", "b": [{"ip": "a"}]}, "y": 1}"#, "1: a\n"),
         ("lists on the way", "a.b", r#"[{"a": [{"b": {"ip": "a"}}, {"b": [{"ip": "b"}, {"ip": "c"}]}]}, 7]"#, "1: a\n2: b\n3: c\n"),
         ("rows under keys", "*.*", r#"{"7": {"x\n": {"ip": "a"}}, "8": {}, "9": [{"ip": "b"}]}"#, "1: 7|x\n|a\n2: 9||b\n"),
-        ("lists within a row", "", r#"[{"ip": [1, 2], "of": {"ip": "a, b", "x": null}}]"#, "1: [1,2]|a, b\n"),
+        ("lists within a row", "", r#"[{"ip": [1, 2], "of": {"ip": "a, b", "x": null}}]"#, "1: [1,2]|a, b|\n"),
         ("rows that are none", "", r#"[1, null, [], {"ip": "a"}]"#, &format!("4: a\n{none}")),
         ("a row that is broken", "", r#"[{"ip": "a"}, {"ip": b}, {"ip": "c"}]"#, &format!("1: a\n3: c\n{wrong}")),
         ("quotes and brackets within text", "", r#"[{"ip": "\"]}\\", "x": "{"}, {"ip": "\u00e9"}]"#, "1: \"]}\\|{\n2: \u{e9}|\n"),

@@ -1,5 +1,6 @@
 //! A report's rows on several threads: one cuts the bytes into blocks, the others make events of them.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -59,12 +60,15 @@ where
             }
         }
         drop(sender);
-        let mut tally = Tally::default();
+        let (mut tally, mut columns) = (Tally::default(), BTreeSet::new());
         for worker in workers {
-            tally.add(worker.join().map_err(|_| anyhow!("a reading thread panicked"))??);
+            let (read, more) = worker.join().map_err(|_| anyhow!("a reading thread panicked"))??;
+            tally.add(read);
+            columns.extend(more);
         }
         result?;
-        tally.drift = splitter.header().map(|header| Drift::of(feed, &header)).filter(|drift| !drift.is_none());
+        let header = splitter.header().or_else(|| (!columns.is_empty()).then(|| columns.into_iter().collect()));
+        tally.drift = header.map(|header| Drift::of(feed, &header)).filter(|drift| !drift.is_none());
         Ok(tally)
     })
 }
@@ -81,7 +85,7 @@ impl Queue {
     }
 
     /// Empties the queue if a worker failed: the cutting thread may be waiting for room in it.
-    fn drained_on_failure(&self, result: Result<Tally>) -> Result<Tally> {
+    fn drained_on_failure<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
             while self.next().is_some() {}
@@ -96,11 +100,16 @@ pub trait Worker {
     fn end(self) -> Result<()>;
 }
 
-fn work(feed: &Feed, arrival: Arrival, queue: &Queue, mut worker: impl Worker) -> Result<Tally> {
+/// What became of the rows, and the columns that they named.
+fn work(feed: &Feed, arrival: Arrival, queue: &Queue, mut worker: impl Worker) -> Result<(Tally, BTreeSet<String>)> {
+    const MOST_COLUMNS: usize = 10_000;
     let mut reader = Reader::new(feed, arrival);
-    let mut tally = Tally::default();
+    let (mut tally, mut columns) = (Tally::default(), BTreeSet::new());
     while let Some(rows) = queue.next() {
-        let piece = reader.read(rows);
+        let mut piece = reader.read(rows);
+        if columns.len() < MOST_COLUMNS {
+            columns.append(&mut piece.columns);
+        }
         tally.rows += piece.rows;
         tally.events += piece.events.num_rows() as u64;
         tally.rejected += piece.rejects.len() as u64;
@@ -108,5 +117,5 @@ fn work(feed: &Feed, arrival: Arrival, queue: &Queue, mut worker: impl Worker) -
         worker.take(piece)?;
     }
     worker.end()?;
-    Ok(tally)
+    Ok((tally, columns))
 }

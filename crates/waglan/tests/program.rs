@@ -909,7 +909,13 @@ fn a_column_that_is_lost_or_gained_is_said_once() {
     assert_eq!(warnings(&ingest(&days[2..])), 0, "nor by a later command");
     let said = ingest(&[report("14", "timestamp,ip,source,colour")]);
     assert!(warnings(&said) == 1 && said.contains("gained colour"), "another change is said: {said}");
-    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), "events\n4\n");
+    let names = ["ip_address", "port", "status", "hostname", "as_number", "as_name", "country", "first_seen", "last_online", "family"];
+    let row: Vec<String> =
+        names.iter().map(|name| format!("\"{name}\": {}", if *name == "ip_address" { "\"192.0.2.1\"" } else { "null" })).collect();
+    let document = written(&folder, "list.json", format!("[{{{}}}]", row.join(", ")));
+    let said = told(&run(waglan(&data).args(["ingest", "--feed", "abuse-ch/feodotracker", "--at", "2026-03-14"]).arg(&document)));
+    assert!(said.contains("abuse-ch/feodotracker: the columns are not those of the feed's table: lost malware; gained family\n"), "{said}");
+    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), "events\n5\n");
 }
 
 #[test]

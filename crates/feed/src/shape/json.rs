@@ -139,7 +139,8 @@ impl Builder {
 
     fn flatten(&mut self, path: &str, value: &Value, depth: usize, cells: &mut Vec<Cell>) {
         match value {
-            Value::Null => {}
+            // It says nothing, but that there is such a name.
+            Value::Null => self.cell(path, "", false, cells),
             Value::String(text) => self.cell(path, text, false, cells),
             Value::Object(object) if depth < DEEPEST => {
                 for (key, value) in object {
