@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::IpAddr;
 
+use event::time::{self, Micros};
+
 use crate::shape::Splitter;
 use crate::table::{self, Feed, Patterns};
 
@@ -47,8 +49,8 @@ impl Beginning {
     pub fn of(feed: &Feed, report: impl Read) -> Beginning {
         let mut splitter = Splitter::new(feed, report);
         let rows = splitter.next_rows().ok().flatten().unwrap_or_default();
-        let cells = (0..rows.header.names.len()).filter(|_| !rows.lines.is_empty()).map(|column| rows.cell(0, column));
-        let address = cells.filter_map(|cell| cell.parse().ok()).next();
+        let columns = if rows.lines.is_empty() { 0 } else { rows.header.names.len() };
+        let address = (0..columns).find_map(|column| rows.cell(0, column).parse().ok());
         Beginning { header: splitter.header().unwrap_or_default(), address }
     }
 }
@@ -135,10 +137,11 @@ impl Catalog {
         self.feeds.get(id).into_iter().flatten()
     }
 
-    /// The version of a feed that holds on a day, written `YYYY-MM-DD`.
-    pub fn feed_on(&self, id: &str, day: &str) -> Option<&Feed> {
+    /// The version of a feed that holds for what comes then.
+    pub fn feed_at(&self, id: &str, at: Micros) -> Option<&Feed> {
         let versions = self.feeds.get(id)?;
-        versions.iter().find(|feed| feed.since.as_deref().is_none_or(|since| since <= day)).or(versions.last())
+        let day = time::day_name(time::day(at));
+        versions.iter().find(|feed| feed.since.as_ref().is_none_or(|since| *since <= day)).or(versions.last())
     }
 
     /// Ids that look like this one, for a message.
@@ -206,7 +209,7 @@ fn is_named(feed: &Feed, file_name: &str) -> bool {
 pub fn day_of(feed: &Feed, file_name: &str) -> Option<String> {
     let captures = feed.file.as_ref()?.captures(file_name)?;
     let day = captures.name("day")?.as_str();
-    event::time::parse(day).ok().map(|time| event::time::day_name(event::time::day(time)))
+    time::parse(day).ok().map(|midnight| time::day_name(time::day(midnight)))
 }
 
 #[cfg(test)]

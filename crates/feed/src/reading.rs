@@ -116,8 +116,10 @@ impl<'f> Reader<'f> {
         let mut rejects = std::mem::take(&mut rows.rejects);
         let count = rows.len() as u64 + rejects.len() as u64;
         let block = Block { feed: self.feed, bound: &bound, rows: &rows, at: self.arrival.at };
-        let columns = block.own_columns();
-        let (events, ignored) = block.read(&mut rejects);
+        let mut keep = vec![true; rows.len()];
+        let ignored = block.ignore(&mut keep);
+        let columns = block.own_columns(&keep);
+        let events = block.read(keep, &mut rejects);
         self.bound = Some(bound);
         rejects.sort_by_key(|reject| reject.line);
         Piece { events, rejects, rows: count, ignored, columns }
@@ -133,25 +135,22 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn read(&self, rejects: &mut Vec<Reject>) -> (RecordBatch, u64) {
+    /// The events of the rows that are to be kept, less those that turn out to be rejects.
+    fn read(&self, mut keep: Vec<bool>, rejects: &mut Vec<Reject>) -> RecordBatch {
         let mut refused = Vec::new();
         let mut columns = self.columns(&mut refused);
-        let mut keep = vec![true; self.rows.len()];
-        let ignored = self.ignore(&mut keep);
         let times = self.times(columns.remove(&Field::TIME_SOURCE), &refused, &mut keep, rejects);
         let asset = self.asset(&columns, &refused, &mut keep, rejects);
         let kind = self.meaning(&mut columns, &refused, &mut keep, rejects);
         let extra = Extra::build(self.bound, self.rows, &refused, &times.stated);
-        self.assemble(columns, times, asset, kind, extra, &keep, ignored)
+        self.assemble(columns, times, asset, kind, extra, &keep)
     }
 
-    /// The names that rows have, of a shape in which each has its own.
-    fn own_columns(&self) -> BTreeSet<String> {
+    /// The names that the rows to be kept have, of a shape in which each has its own.
+    fn own_columns(&self, keep: &[bool]) -> BTreeSet<String> {
         if self.feed.columns.is_empty() || self.rows.json.is_empty() {
             return BTreeSet::new();
         }
-        let mut keep = vec![true; self.rows.len()];
-        self.ignore(&mut keep);
         let names = self.rows.header.names.iter().enumerate();
         let has = |column: usize| (0..keep.len()).any(|row| keep[row] && self.rows.has_cell(row, column));
         // What a path's star stood for is no column of the source's.
@@ -318,7 +317,6 @@ impl Block<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a batch, each made by one step above")]
     fn assemble(
         &self,
         columns: BTreeMap<Field, Column>,
@@ -327,8 +325,7 @@ impl Block<'_> {
         kind: ArrayRef,
         extra: Extra,
         keep: &[bool],
-        ignored: u64,
-    ) -> (RecordBatch, u64) {
+    ) -> RecordBatch {
         let length = self.rows.len();
         let time_array = |values: Vec<Micros>| Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef;
         let lines = Int64Array::from_iter_values(self.rows.lines.iter().map(|(line, _)| *line as i64));
@@ -358,11 +355,9 @@ impl Block<'_> {
         let ids = BinaryArray::from_iter_values(ids.iter());
         let whole = batch::with_columns(&whole, vec![("id", Arc::new(ids))]);
         if keep.iter().all(|keep| *keep) {
-            return (whole, ignored);
+            return whole;
         }
-        let kept =
-            arrow::compute::filter_record_batch(&whole, &BooleanArray::from(keep.to_vec())).expect("the mask has a value for each row");
-        (kept, ignored)
+        arrow::compute::filter_record_batch(&whole, &BooleanArray::from(keep.to_vec())).expect("the mask has a value for each row")
     }
 }
 

@@ -54,7 +54,7 @@ fn copy_csv(feed: &Feed, format: &Csv, splitter: &mut Splitter<impl Read>, outpu
     };
     while let Some(rows) = splitter.next_rows()? {
         let names = &rows.header.names;
-        let secret: Vec<bool> = names.iter().map(|name| feed.is_secret(name)).collect();
+        let secret = secret_columns(feed, &rows);
         for row in 0..rows.len() {
             let cells = (0..secret.len()).map(|column| if secret[column] { "" } else { rows.whole_cell(row, column) });
             push_row(&mut text, cells, separator, quote);
@@ -73,6 +73,11 @@ fn copy_csv(feed: &Feed, format: &Csv, splitter: &mut Splitter<impl Read>, outpu
         push_header(&feed.columns, &mut text);
     }
     output.write_all(text.as_bytes())
+}
+
+/// For each column, whether it is secret.
+fn secret_columns(feed: &Feed, rows: &Rows) -> Vec<bool> {
+    rows.header.names.iter().map(|name| feed.is_secret(name)).collect()
 }
 
 fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separator: char, quote: char) {
@@ -95,11 +100,12 @@ fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separat
 /// One object a line, nested values under their paths: the shape reads both alike.
 fn write_json(feed: &Feed, rows: &Rows, output: &mut impl Write) -> io::Result<()> {
     let mut line = String::new();
+    let secret = secret_columns(feed, rows);
     for row in 0..rows.len() {
         line.push('{');
         for (column, name) in rows.header.names.iter().enumerate() {
             let cell = rows.whole_cell(row, column);
-            if cell.is_empty() || feed.is_secret(name) {
+            if cell.is_empty() || secret[column] {
                 continue;
             }
             json_text::push_string(&mut line, name);

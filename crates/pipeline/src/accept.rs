@@ -12,8 +12,8 @@ use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
 
 use crate::ingest::{Intake, Outcome};
-use crate::open::{Opened, Peeked, Source, is_zip, open};
-use crate::pick::{Of, pick, stated_time, version_at};
+use crate::open::{Opened, Peeked, Source, open};
+use crate::pick::{Of, Unread, pick};
 
 /// What somebody hands in: a report, packed or not, or a zip of several.
 #[derive(Debug)]
@@ -107,13 +107,12 @@ impl Intake<'_> {
         // What keeps one report from being kept is its own affair; what keeps all, such as a full disk, ends it here.
         let mut failed = None;
         let opened = handed.input.open().and_then(|mut input| {
-            let of_several = is_zip(input.as_mut())?;
             let each = |opened: Opened<&mut dyn Read>| {
                 let origin = match &opened.name {
                     Some(name) => format!("{}!{name}", handed.origin),
                     None => handed.origin.clone(),
                 };
-                match self.keep_one(handed, &origin, opened, of_several, known, now) {
+                match self.keep_one(handed, &origin, opened, known, now) {
                     Ok(accepted) => kept.push(Ok(accepted)),
                     Err(Unkept::Refused(why)) => kept.push(Err(Refused { origin, why })),
                     Err(Unkept::Failed(error)) => {
@@ -139,22 +138,20 @@ impl Intake<'_> {
         handed: &HandedIn,
         origin: &str,
         opened: Opened<&mut dyn Read>,
-        of_several: bool,
         known: &Known,
         now: Micros,
     ) -> Result<Accepted<'_>, Unkept> {
         let refused = |why: Error| Unkept::Refused(why);
-        let Opened { name, input, size } = opened;
-        let name = name.unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
+        let Opened { name: name_in_zip, input, size } = opened;
+        let name = name_in_zip.as_deref().unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default());
         let mut report = Peeked::new(input);
-        let picked = pick(self.catalog, &handed.of, &name, || report.begins()).map_err(refused)?;
-        let at = handed.at.or_else(|| stated_time(picked, &name)).unwrap_or(now);
-        let feed = version_at(self.catalog, picked, at);
+        let unread = Unread { name, begins: || report.begins(), at: handed.at };
+        let (feed, at) = pick(self.catalog, &handed.of, unread, now).map_err(refused)?;
         let mut has_secret = || report.begins().and_then(|begins| redact::is_needed(feed, begins.as_slice()));
         let mark = if redact::is_possible(feed) && has_secret().context("looking for secrets").map_err(refused)? {
             let mut plain = unpack(&mut report, size, Caps::default()).context("unpacking it").map_err(refused)?;
             self.keep_redacted(feed, plain.as_mut())
-        } else if of_several {
+        } else if name_in_zip.is_some() {
             self.store.put_report(&mut report)
         } else {
             self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))

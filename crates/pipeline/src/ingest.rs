@@ -129,8 +129,7 @@ impl Intake<'_> {
     }
 
     pub(crate) fn feed(&self, id: &str, at: Micros) -> Result<&Feed> {
-        let day = time::day_name(time::day(at));
-        self.catalog.feed_on(id, &day).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
+        self.catalog.feed_at(id, at).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
     }
 
     pub(crate) async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<()> {
@@ -178,10 +177,12 @@ impl Intake<'_> {
     /// one that holds for them: all their days, so that they are of one reading afterwards.
     async fn read_otherwise(&self, read: &Waiting, known: &HashMap<String, store::Delivery>) -> Result<Option<Days>> {
         let mut days = Days::new();
-        for delivery in known.values().filter(|delivery| delivery.feed == read.arrival.feed) {
+        let shares_a_day =
+            |delivery: &&store::Delivery| delivery.feed == read.arrival.feed && !delivery.days.is_disjoint(read.events.days());
+        for delivery in known.values().filter(shares_a_day) {
             let holds = self.feed(&delivery.feed, delivery.time)?.version == delivery.table_version;
             // An erased report is read no more.
-            if !holds && !delivery.days.is_disjoint(read.events.days()) && !self.store.is_erased(&delivery.report_id).await? {
+            if !holds && !self.store.is_erased(&delivery.report_id).await? {
                 days.extend(&delivery.days);
             }
         }
@@ -344,8 +345,8 @@ impl Group {
 
 /// Whether a delivery's columns are neither those of the table nor, as they were last, the feed's.
 fn drifts_anew(delivery: &store::Delivery, known: &HashMap<String, store::Delivery>) -> bool {
-    let last = known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id).max_by_key(|known| known.time);
-    delivery.drift.is_some() && last.is_none_or(|last| last.drift != delivery.drift)
+    let others = known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
+    delivery.drift.is_some() && others.max_by_key(|known| known.time).is_none_or(|last| last.drift != delivery.drift)
 }
 
 /// The columns of a feed's events at rest.

@@ -13,6 +13,6 @@ pub use accept::{HandedIn, Input};
 pub use fetch::fetch;
 pub use ingest::{Intake, Outcome};
 pub use open::{Opened, Peeked, Source, open};
-pub use pick::{Of, find, pick, require, stated_time, version_at};
+pub use pick::{Of, Unread, find, pick, require};
 pub use read::{Tally, Worker, read};
 pub use reread::{Reread, What};

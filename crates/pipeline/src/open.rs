@@ -18,7 +18,7 @@ pub struct Opened<R> {
 }
 
 /// Whether a delivery holds several reports.
-pub(crate) fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
+fn is_zip(input: &mut dyn Source) -> io::Result<bool> {
     input.rewind()?;
     let mut head = [0; 4];
     let mut length = 0;

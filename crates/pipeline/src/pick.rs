@@ -16,17 +16,32 @@ pub enum Of {
     Provider(String),
 }
 
-/// The feed of a report of this name, or where that says nothing by how it begins; in its newest version.
-pub fn pick<'c>(catalog: &'c Catalog, of: &Of, name: &str, begins: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<&'c Feed> {
+/// A report before it is read: its name, how it begins, and when it came, as far as that is known.
+#[derive(Debug)]
+pub struct Unread<'r, F> {
+    pub name: &'r str,
+    pub begins: F,
+    pub at: Option<Micros>,
+}
+
+/// Whose a report is and when it came: by its name, or where that says nothing by how it begins, or now. The feed is in the
+/// version that holds for that time.
+pub fn pick<'c, F>(catalog: &'c Catalog, of: &Of, report: Unread<'_, F>, now: Micros) -> Result<(&'c Feed, Micros)>
+where
+    F: FnOnce() -> io::Result<Vec<u8>>,
+{
+    let Unread { name, begins, at } = report;
     let beginning = |feed: &Feed| begins().map(|bytes| Beginning::of(feed, bytes.as_slice())).unwrap_or_default();
-    match of {
-        Of::Feed(id) => find(catalog, id),
+    let feed = match of {
+        Of::Feed(id) => find(catalog, id)?,
         Of::Provider(provider) => catalog.pick(provider, name, beginning).map_err(|why| match why {
             Unpicked::NoSuchProvider => no_such_provider(provider),
             Unpicked::Unknown => anyhow!("no feed of {provider} has files like \"{name}\", by name or header; say which with --feed"),
             Unpicked::Several(ids) => anyhow!("the header of \"{name}\" is that of {}; say which with --feed", ids.join(", ")),
-        }),
-    }
+        })?,
+    };
+    let at = at.or_else(|| stated_time(feed, name)).unwrap_or(now);
+    Ok((catalog.feed_at(&feed.id, at).unwrap_or(feed), at))
 }
 
 /// That there is such a feed or provider.
@@ -51,13 +66,8 @@ pub fn find<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Feed> {
 }
 
 /// When a report came, if its name says so.
-pub fn stated_time(feed: &Feed, name: &str) -> Option<Micros> {
+fn stated_time(feed: &Feed, name: &str) -> Option<Micros> {
     let day = catalog::day_of(feed, name)?;
     // The report of a day comes at its end.
     time::parse(&day).ok().map(|midnight| midnight + time::DAY - time::SECOND)
-}
-
-/// The version of a picked feed's table that holds when a report came.
-pub fn version_at<'c>(catalog: &'c Catalog, feed: &'c Feed, at: Micros) -> &'c Feed {
-    catalog.feed_on(&feed.id, &time::day_name(time::day(at))).unwrap_or(feed)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use desk::{Of, Peeked, Tally, Worker};
+use desk::{Of, Peeked, Tally, Unread, Worker};
 use event::batch::{self, Cell};
 use event::time::{self, Micros};
 use feed::unpack::{Caps, unpack};
@@ -87,9 +87,8 @@ impl Parse {
         desk::open_delivery(input.as_mut(), |opened| {
             let name = opened.name.as_deref().unwrap_or(file_name);
             let mut report = Peeked::new(opened.input);
-            let picked = desk::pick(&catalog, &of, name, || report.begins()).map_err(io::Error::other)?;
-            let at = self.at.or_else(|| desk::stated_time(picked, name)).unwrap_or_else(clock::now);
-            let feed = desk::version_at(&catalog, picked, at);
+            let unread = Unread { name, begins: || report.begins(), at: self.at };
+            let (feed, at) = desk::pick(&catalog, &of, unread, clock::now()).map_err(io::Error::other)?;
             let worker = || Ok(Printer { feed, format: self.format, sink: sink.clone() });
             let plain = unpack(report, opened.size, Caps::default())?;
             tally.add(desk::read(feed, feed::Arrival { at }, plain, 1, worker).map_err(io::Error::other)?);
