@@ -55,14 +55,14 @@ pub fn ids(batch: &RecordBatch, said: &Said<'_>) -> Vec<Id> {
         .fields
         .iter()
         .filter_map(|field| Some((*field, batch.column_by_name(field.column())?)))
+        .filter(|(_, array)| array.null_count() < array.len())
         .map(|(field, array)| (field.place() as u8 + 1, Values::of(array)))
         .chain(said.extra.map(|extra| (Field::EXTRA.place() as u8 + 1, Values::Text(extra))))
         .collect();
     let mut messages = Messages::with_capacity(said.when.len(), columns.iter().map(|(_, values)| values.bytes()).sum());
     for (row, when) in said.when.iter().enumerate() {
         let message = &mut messages.bytes;
-        message.push(VERSION);
-        push_text(message, said.feed.as_bytes(), 0..said.feed.len());
+        push_text(message, VERSION, said.feed.as_bytes(), 0..said.feed.len());
         message.extend_from_slice(&when.to_le_bytes());
         for (place, values) in &columns {
             values.push(row, *place, message);
@@ -111,9 +111,8 @@ impl<'a> Values<'a> {
         let number = match self {
             Values::Text(array) => {
                 if array.is_valid(row) {
-                    message.push(place);
                     let ends = array.value_offsets();
-                    push_text(message, array.value_data(), ends[row] as usize..ends[row + 1] as usize);
+                    push_text(message, place, array.value_data(), ends[row] as usize..ends[row + 1] as usize);
                 }
                 return;
             }
@@ -130,14 +129,20 @@ impl<'a> Values<'a> {
     }
 }
 
-#[inline]
-fn push_text(message: &mut Vec<u8>, of: &[u8], piece: Range<usize>) {
+/// A byte that says what follows, and a text.
+#[inline(always)]
+fn push_text(message: &mut Vec<u8>, what: u8, of: &[u8], piece: Range<usize>) {
     let mut length = piece.len();
-    while length >= 0x80 {
-        message.push(length as u8 | 0x80);
-        length >>= 7;
+    if length < 0x80 {
+        message.extend_from_slice(&[what, length as u8]);
+    } else {
+        message.push(what);
+        while length >= 0x80 {
+            message.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
     }
-    message.push(length as u8);
     push_piece(message, of, piece);
 }
 

@@ -2,6 +2,8 @@
 //! makes two events the same. Everything else speaks in these words. No I/O, no clock.
 
 pub mod batch;
+mod bits;
+pub mod chunk;
 pub mod field;
 pub mod id;
 pub mod json_text;
@@ -13,6 +15,7 @@ pub mod time;
 mod tlp;
 pub mod value;
 
+pub use bits::Bits;
 pub use field::{Field, Type};
 pub use kind::{Delivers, Kind, May, Severity};
 pub use reject::Reject;

@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
-use arrow::array::{NullBufferBuilder, StringArray};
+use arrow::array::StringArray;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+
+use crate::bits::Bits;
 
 /// Values one after the other, and where each ends.
 #[derive(Debug)]
@@ -12,14 +14,14 @@ pub struct Texts {
     bytes: Vec<u8>,
     /// One more than there are values.
     ends: Vec<i32>,
-    nulls: NullBufferBuilder,
+    valid: Bits,
 }
 
 impl Texts {
     pub fn with_capacity(rows: usize, bytes: usize) -> Texts {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
-        Texts { bytes: Vec::with_capacity(bytes), ends, nulls: NullBufferBuilder::new(rows) }
+        Texts { bytes: Vec::with_capacity(bytes), ends, valid: Bits::with_capacity(rows) }
     }
 
     #[inline]
@@ -38,7 +40,7 @@ impl Texts {
     #[inline]
     pub fn push_null(&mut self) {
         self.ends.push(self.bytes.len() as i32);
-        self.nulls.append_null();
+        self.valid.push(false);
     }
 
     /// The value that is being written; [`Texts::end`] ends it.
@@ -51,23 +53,23 @@ impl Texts {
     #[inline]
     pub fn end(&mut self) {
         self.ends.push(self.bytes.len() as i32);
-        self.nulls.append_non_null();
+        self.valid.push(true);
     }
 
-    /// A bit for each row, whether it has a value; none where all have.
-    pub fn validity(&self) -> Option<&[u8]> {
-        self.nulls.as_slice()
+    /// Which rows have a value.
+    pub fn valid(&self) -> &Bits {
+        &self.valid
     }
 
     /// The value in this row, if there is one.
     pub fn get(&self, row: usize) -> Option<&str> {
         let range = self.ends[row] as usize..self.ends[row + 1] as usize;
-        self.nulls.is_valid(row).then(|| std::str::from_utf8(&self.bytes[range]).expect("only texts are pushed"))
+        self.valid.get(row).then(|| std::str::from_utf8(&self.bytes[range]).expect("only texts are pushed"))
     }
 
-    pub fn finish(mut self) -> StringArray {
+    pub fn finish(self) -> StringArray {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.ends));
-        StringArray::new(offsets, Buffer::from_vec(self.bytes), self.nulls.finish())
+        StringArray::new(offsets, Buffer::from_vec(self.bytes), self.valid.into_validity())
     }
 }
 

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
+use wide::u8x16;
+
+use crate::chunk::{self, Chunk, among, is};
 use crate::field::{Field, Type};
 use crate::taxonomy;
 use crate::tlp::Tlp;
@@ -23,25 +26,16 @@ pub const LONGEST_TEXT: usize = 64 * 1024;
 ///
 /// The caller has dropped empty cells. `out` may be overwritten.
 pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    if is_canonical(field, given.as_bytes()) {
+        return Ok(given);
+    }
     let definition = field.definition();
     let value = match definition.kind {
-        Type::Text | Type::Base64 => plain(given, out)?,
-        Type::Lower => {
-            if given.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-                replace(out, |out| out.push_str(&given.to_lowercase()))
-            } else {
-                plain(given, out)?
-            }
-        }
-        Type::Upper => {
-            if given.bytes().any(|byte| byte.is_ascii_lowercase() || !byte.is_ascii()) {
-                replace(out, |out| out.push_str(&given.to_uppercase()))
-            } else {
-                plain(given, out)?
-            }
-        }
-        // Plain dotted decimal has one way to be written.
-        Type::Ip if ipv4(given.as_bytes()).is_some() => given,
+        Type::Text | Type::Base64 => plain(given, out),
+        Type::Lower if given.is_ascii() => replace(out, |out| out.extend(shown(given).map(|c| c.to_ascii_lowercase()))),
+        Type::Upper if given.is_ascii() => replace(out, |out| out.extend(shown(given).map(|c| c.to_ascii_uppercase()))),
+        Type::Lower => replace(out, |out| out.push_str(&given.to_lowercase())),
+        Type::Upper => replace(out, |out| out.push_str(&given.to_uppercase())),
         Type::Ip => {
             let address = ip(given)?;
             replace(out, |out| write(out, address))
@@ -80,6 +74,63 @@ pub fn text<'a>(field: Field, given: &'a str, out: &'a mut String) -> Result<&'a
     Ok(value)
 }
 
+/// Whether a text is surely canonical as it stands: nearly all are, and these are cheap to tell.
+#[inline]
+pub fn is_canonical(field: Field, text: &[u8]) -> bool {
+    let definition = field.definition();
+    let longest = if definition.length == 0 { LONGEST_TEXT } else { definition.length };
+    text.len() <= longest
+        && match definition.kind {
+            Type::Text | Type::Base64 => is_shown(text),
+            Type::Lower => all_are(LOWER, text),
+            Type::Upper => all_are(UPPER, text),
+            Type::Ip => ipv4(text).is_some(),
+            Type::Fqdn => is_canonical_name(text),
+            Type::Url => is_canonical_url(text),
+            Type::Severity => matches!(text, b"critical" | b"high" | b"medium" | b"low" | b"info"),
+            _ => false,
+        }
+}
+
+/// What a byte may stand in as it is: a bit for each of the classes below.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let class = byte as u8;
+        if !is_hidden(class) {
+            classes[byte] |= if class.is_ascii_uppercase() { 0 } else { LOWER };
+            classes[byte] |= if class.is_ascii_lowercase() { 0 } else { UPPER };
+        }
+        if matches!(class, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~') {
+            classes[byte] |= URL;
+        }
+        byte += 1;
+    }
+    classes
+};
+/// ASCII without capital letters.
+const LOWER: u8 = 1;
+/// ASCII without small letters.
+const UPPER: u8 = 2;
+/// The path, query or fragment of a URL.
+const URL: u8 = 4;
+
+/// Without an early way out: most texts are short, and most are what is asked.
+#[inline]
+fn all_are(class: u8, text: &[u8]) -> bool {
+    text.iter().fold(class, |all, byte| all & CLASSES[usize::from(*byte)]) != 0
+}
+
+/// Up to which length a text without control characters is a value of the field as it stands.
+pub fn longest_as_it_is(field: Field) -> usize {
+    match (field.kind(), field.definition().length) {
+        (Type::Text | Type::Base64, 0) => LONGEST_TEXT,
+        (Type::Text | Type::Base64, length) => length,
+        _ => 0,
+    }
+}
+
 /// Clears the buffer, lets `fill` write to it, and hands out what it holds.
 fn replace(out: &mut String, fill: impl FnOnce(&mut String)) -> &str {
     out.clear();
@@ -91,17 +142,36 @@ fn write(out: &mut String, value: impl std::fmt::Display) {
     write!(out, "{value}").expect("a string takes any text");
 }
 
-/// Free text: as it is, less NUL and other control characters that no reader can show.
-fn plain<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
-    let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || *byte == 0x7f;
-    if given.as_bytes().iter().any(control) {
-        return Ok(replace(out, |out| out.extend(given.chars().filter(|c| !c.is_ascii() || !control(&(*c as u8))))));
-    }
-    Ok(given)
+/// A control character that no reader can show.
+const fn is_hidden(byte: u8) -> bool {
+    byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7f
+}
+
+/// Without an early way out, so that the compiler looks at many bytes together.
+fn is_shown(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, byte| all & !is_hidden(*byte))
+}
+
+fn shown(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_ascii() || !is_hidden(*c as u8))
+}
+
+/// Free text: as it is, less NUL and its kin.
+fn plain<'a>(given: &'a str, out: &'a mut String) -> &'a str {
+    if is_shown(given.as_bytes()) { given } else { replace(out, |out| out.extend(shown(given))) }
 }
 
 fn one_of(given: &str, words: &[&'static str], wrong: Wrong) -> Result<&'static str, Wrong> {
     words.iter().copied().find(|word| word.eq_ignore_ascii_case(given)).ok_or(wrong)
+}
+
+/// An address as text in its canonical form.
+pub fn address(given: Cow<'_, str>) -> Result<Cow<'_, str>, Wrong> {
+    // Plain dotted decimal has one way to be written.
+    if ipv4(given.as_bytes()).is_some() {
+        return Ok(given);
+    }
+    ip(&given).map(|address| address.to_string().into())
 }
 
 /// An IPv4 or IPv6 address, defanged or not; an IPv4-mapped one is IPv4.
@@ -118,36 +188,38 @@ pub fn ip(given: &str) -> Result<IpAddr, Wrong> {
     Ok(text.parse::<IpAddr>().map_err(|_| WRONG)?.to_canonical())
 }
 
-/// Dotted decimal without leading zeros: the standard library's rule, at a third of its cost.
+/// Dotted decimal without leading zeros: the standard library's rule, without a branch that depends on where the dots are.
+#[inline]
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     if !(7..=15).contains(&text.len()) {
         return None;
     }
-    let (mut octets, mut place, mut value, mut digits) = ([0u8; 4], 0, 0u32, 0);
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                if digits > 0 && value == 0 {
-                    return None;
-                }
-                value = value * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if value > 255 {
-                    return None;
-                }
-            }
-            b'.' if digits > 0 && place < 3 => {
-                octets[place] = value as u8;
-                (place, value, digits) = (place + 1, 0, 0);
-            }
-            _ => return None,
-        }
-    }
-    if place != 3 || digits == 0 {
+    let mut padded = [0; 16];
+    padded[..text.len()].copy_from_slice(text);
+    let digits = u8x16::new(padded) - u8x16::splat(b'0');
+    let is_dot = digits.simd_eq(u8x16::splat(b'.'.wrapping_sub(b'0')));
+    let is_digit = digits.simd_eq(digits.min(u8x16::splat(9)));
+    if (is_dot | is_digit).to_bitmask() != (1 << text.len()) - 1 {
         return None;
     }
-    octets[3] = value as u8;
-    Some(Ipv4Addr::from(octets))
+    // Any number is read as the three digits that end where it ends, of which those before it do not count.
+    let mut places = [0; 19];
+    places[3..].copy_from_slice(&digits.to_array());
+    let (mut octets, mut ends, mut start) = ([0; 4], is_dot.to_bitmask() | 1 << text.len(), 0);
+    for octet in &mut octets {
+        let end = ends.trailing_zeros() as usize;
+        let [hundreds, tens, ones] = *places.get(end..)?.first_chunk()?;
+        // How much two and three digits count, and what is the least without a zero at the start.
+        const OF_DIGITS: [(u16, u16, u16); 3] = [(0, 0, 0), (10, 0, 10), (10, 100, 100)];
+        let (ten, hundred, least) = *OF_DIGITS.get((end - start).wrapping_sub(1))?;
+        let number = u16::from(hundreds) * hundred + u16::from(tens) * ten + u16::from(ones);
+        if number < least {
+            return None;
+        }
+        *octet = u8::try_from(number).ok()?;
+        (ends, start) = (ends & (ends - 1), end + 1);
+    }
+    (ends == 0).then(|| Ipv4Addr::from(octets))
 }
 
 /// Four octets of exactly three digits, `192.000.002.001`: a fixed-width column, and so decimal. Any other leading
@@ -227,9 +299,6 @@ fn fanged_scheme(text: &str) -> bool {
 
 /// A host name in A-labels, lower case, without the root's dot. Underscores are let pass: real names have them.
 fn fqdn<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
-    if is_canonical_name(given.as_bytes()) {
-        return Ok(given);
-    }
     const WRONG: Wrong = Wrong("not a host name");
     let text = refang(given.trim());
     let text = text.strip_suffix('.').unwrap_or(&text);
@@ -245,28 +314,31 @@ fn fqdn<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
 
 /// At least two labels of lower-case letters, digits, `-` and `_`, the last one no number.
 fn is_canonical_name(name: &[u8]) -> bool {
-    if name.len() > 253 {
-        return false;
+    if name.len() <= Chunk::LENGTH {
+        return begins_with_name(&Chunk::of(name), name.len());
     }
-    let (mut length, mut labels, mut digits_only, mut last) = (0, 1, true, b'.');
-    for &byte in name {
-        match byte {
-            b'a'..=b'z' | b'_' => digits_only = false,
-            b'0'..=b'9' => {}
-            b'-' if length > 0 => digits_only = false,
-            b'.' if length > 0 && last != b'-' => {
-                (length, labels, digits_only, last) = (0, labels + 1, true, b'.');
-                continue;
-            }
-            _ => return false,
-        }
-        length += 1;
-        last = byte;
-        if length > 63 {
-            return false;
-        }
-    }
-    labels > 1 && length > 0 && last != b'-' && !digits_only
+    let labels = || name.split(|byte| *byte == b'.');
+    name.len() <= 253 && labels().all(is_label) && !labels().next_back().unwrap_or_default().iter().all(u8::is_ascii_digit)
+}
+
+fn is_label(label: &[u8]) -> bool {
+    let ends = [label.first(), label.last()];
+    let is_in_name = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    (1..=63).contains(&label.len()) && !ends.contains(&Some(&b'-')) && label.iter().all(is_in_name)
+}
+
+/// The same of the first bytes of a chunk, by masks.
+#[inline]
+fn begins_with_name(chunk: &Chunk, length: usize) -> bool {
+    let name = chunk::first(length);
+    let is_word = |bytes| among(bytes, b'a'..=b'z') | is(bytes, b'_') | is(bytes, b'-');
+    let dots = chunk.places(|bytes| is(bytes, b'.')) & name;
+    let ends = chunk.places(|bytes| is(bytes, b'.') | is(bytes, b'-'));
+    let words = chunk.places(is_word) & name;
+    let all = chunk.places(|bytes| is_word(bytes) | among(bytes, b'0'..=b'9') | is(bytes, b'.'));
+    let ends_of_labels = dots << 1 | 1 | dots >> 1 | name & !(name >> 1);
+    // Of two masks the one whose last bit comes later is the greater: behind the last dot there is more than digits.
+    dots != 0 && words > dots && all & name == name && ends & name & ends_of_labels == 0
 }
 
 /// A URL as the URL standard writes it; `http` where no scheme is stated.
@@ -274,9 +346,6 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
     const WRONG: Wrong = Wrong("not a URL");
     if given.len() > LONGEST_TEXT {
         return Err(Wrong("longer than 64 KiB"));
-    }
-    if is_canonical_url(given) {
-        return Ok(given);
     }
     let text = refang_url(given.trim());
     let parsed = match url::Url::parse(&text) {
@@ -297,35 +366,19 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
 
 /// Whether a URL is written already as [`write_url`] would: nearly all are, and reading one by the standard's rules
 /// costs as much as the rest of its row.
-fn is_canonical_url(given: &str) -> bool {
-    let rest = match given.strip_prefix("http://") {
-        Some(rest) => rest,
-        None => match given.strip_prefix("https://") {
-            Some(rest) => rest,
-            None => return false,
-        },
-    };
+fn is_canonical_url(given: &[u8]) -> bool {
+    let Some(rest) = given.strip_prefix(b"http://").or_else(|| given.strip_prefix(b"https://")) else { return false };
+    let chunk = Chunk::of(rest);
+    let slashes = chunk.places(|bytes| is(bytes, b'/'));
+    if slashes == 0 {
+        return false;
+    }
     // No port and nobody's name: these have rules of their own.
-    let Some(end) = rest.bytes().position(|byte| byte == b'/') else { return false };
-    let (host, tail) = rest.as_bytes().split_at(end);
+    let (host, tail) = rest.split_at(slashes.trailing_zeros() as usize);
     // Labels that begin with `xn--` may not be what they say.
-    let plain = is_canonical_name(host) && !host.windows(4).any(|part| part == b"xn--") || ipv4(host).is_some();
-    plain && tail.iter().fold(true, |all, byte| all & is_url_byte(*byte))
-}
-
-/// What stands unescaped in a path, query or fragment.
-#[inline]
-fn is_url_byte(byte: u8) -> bool {
-    const BYTES: [bool; 256] = {
-        let mut bytes = [false; 256];
-        let mut byte = 0;
-        while byte < bytes.len() {
-            bytes[byte] = matches!(byte as u8, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~');
-            byte += 1;
-        }
-        bytes
-    };
-    BYTES[usize::from(byte)]
+    let is_punycode = || host.contains(&b'-') && host.windows(4).any(|part| part == b"xn--");
+    let plain = begins_with_name(&chunk, host.len()) && !is_punycode() || ipv4(host).is_some();
+    plain && all_are(URL, tail)
 }
 
 /// Scheme and host as the standard writes them; path and query as they were said, since `/.%2e/.%2e/bin/sh`
@@ -341,7 +394,7 @@ fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
     for c in tail.strip_prefix('\\').unwrap_or(tail).chars() {
         match c {
             '\t' | '\n' | '\r' => {}
-            c if c.is_ascii() && is_url_byte(c as u8) => out.push(c),
+            c if c.is_ascii() && all_are(URL, &[c as u8]) => out.push(c),
             _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
                 write!(out, "%{byte:02X}").expect("a string takes any text");
             }),
@@ -387,34 +440,63 @@ fn hash<'a>(given: &'a str, digits: usize, out: &'a mut String) -> Result<&'a st
     Ok(text)
 }
 
+/// Nine digits at most and nothing else, which most numbers are, at a fraction of the general rule's cost.
+#[inline]
+fn digits(text: &str) -> Option<u32> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    text.bytes().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u32::from(digit))
+    })
+}
+
 /// A whole number, as it is written by people and by spreadsheets (`42`, `+42`, `42.0`).
+#[inline]
 pub fn integer(given: &str) -> Result<i64, Wrong> {
+    match digits(given) {
+        Some(number) => Ok(number.into()),
+        None => long_integer(given),
+    }
+}
+
+fn long_integer(given: &str) -> Result<i64, Wrong> {
     let text = given.trim();
     text.strip_suffix(".0").unwrap_or(text).parse().map_err(|_| Wrong("not a whole number"))
 }
 
+#[inline]
 pub fn port(given: &str) -> Result<i32, Wrong> {
     integer(given).ok().and_then(|port| u16::try_from(port).ok()).map(i32::from).ok_or(Wrong("not a port"))
 }
 
 /// `64496`, `AS64496` or `1.10` (RFC 5396's asdot).
+#[inline]
 pub fn asn(given: &str) -> Result<i64, Wrong> {
     const WRONG: Wrong = Wrong("not an AS number");
+    let number = match digits(given) {
+        Some(number) => number,
+        None => long_asn(given).ok_or(WRONG)?,
+    };
+    // 0 is reserved (RFC 7607): sources write it for "unknown".
+    if number == 0 { Err(WRONG) } else { Ok(number.into()) }
+}
+
+fn long_asn(given: &str) -> Option<u32> {
     let text = given.trim();
     let digits = match text.as_bytes() {
         [b'A' | b'a', b'S' | b's', ..] => text.get(2..).unwrap_or_default().trim_start(),
         _ => text,
     };
-    let number: u32 = match digits.split_once('.') {
-        Some((high, "0")) if high.len() > 3 => high.parse().map_err(|_| WRONG)?,
+    match digits.split_once('.') {
+        Some((high, "0")) if high.len() > 3 => high.parse().ok(),
         Some((high, low)) => {
-            let (high, low): (u16, u16) = (high.parse().map_err(|_| WRONG)?, low.parse().map_err(|_| WRONG)?);
-            u32::from(high) << 16 | u32::from(low)
+            let (high, low): (u16, u16) = (high.parse().ok()?, low.parse().ok()?);
+            Some(u32::from(high) << 16 | u32::from(low))
         }
-        None => digits.parse().map_err(|_| WRONG)?,
-    };
-    // 0 is reserved (RFC 7607): sources write it for "unknown".
-    if number == 0 { Err(WRONG) } else { Ok(number.into()) }
+        None => digits.parse().ok(),
+    }
 }
 
 pub fn float(given: &str) -> Result<f64, Wrong> {
@@ -466,6 +548,53 @@ mod tests {
                 ("example.com", "not an IP address"),
             ],
         );
+    }
+
+    /// Many texts that are nearly right: the letters of `from` in any order that a number can say.
+    fn texts(from: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        (0..200_000_u64).map(|seed| {
+            let mut number = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let mut next = || {
+                number ^= number << 13;
+                number ^= number >> 7;
+                number ^= number << 17;
+                number as usize
+            };
+            (0..next() % 18).map(|_| from[next() % from.len()]).collect()
+        })
+    }
+
+    #[test]
+    fn an_ipv4_address_is_what_the_standard_library_says() {
+        let octets: Vec<String> = (0..=300).map(|number| number.to_string()).chain(["", "00", "01", "1000"].map(str::to_owned)).collect();
+        let at_each_place =
+            |octet: &String| [format!("{octet}.7.7.7"), format!("7.{octet}.7.7"), format!("7.7.{octet}.7"), format!("7.7.7.{octet}")];
+        let whole = octets.iter().flat_map(at_each_place);
+        let nearly = texts(b"0125.99..1").map(|text| String::from_utf8(text).expect("ASCII"));
+        let mut addresses = 0;
+        for text in whole.chain(nearly) {
+            let expected = text.parse::<Ipv4Addr>().ok();
+            addresses += usize::from(expected.is_some());
+            assert_eq!(ipv4(text.as_bytes()), expected, "{text:?}");
+        }
+        assert!(addresses > 1500, "{addresses}");
+    }
+
+    #[test]
+    fn a_name_by_masks_is_one_by_labels() {
+        let mut names = 0;
+        for text in texts(b"ab9-._x.Z0") {
+            let labels = || text.split(|byte| *byte == b'.');
+            let last_is_number = labels().next_back().unwrap_or_default().iter().all(u8::is_ascii_digit);
+            let expected = labels().count() > 1 && labels().all(is_label) && !last_is_number;
+            names += usize::from(expected);
+            assert_eq!(is_canonical_name(&text), expected, "{:?}", String::from_utf8_lossy(&text));
+            // The same behind so many other labels that it is too long for masks.
+            let long = [b"label.".repeat(12), text.clone()].concat();
+            let expected = labels().all(is_label) && !last_is_number;
+            assert_eq!(is_canonical_name(&long), expected, "{:?}", String::from_utf8_lossy(&long));
+        }
+        assert!(names > 1000, "{names}");
     }
 
     #[test]

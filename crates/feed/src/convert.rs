@@ -20,6 +20,8 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// A JSON value other than text, for `extra`.
     Json(Cow<'a, str>),
+    /// An address, as text in its canonical form.
+    Address(Cow<'a, str>),
     Time(Micros),
 }
 
@@ -236,7 +238,12 @@ impl Absent {
 
     #[inline]
     pub fn is(&self, cell: &[u8]) -> bool {
-        self.lengths & bit_of_length(cell.len()) != 0 && (is_nothing(cell) || self.words.iter().any(|word| word.as_bytes() == cell))
+        self.lengths & bit_of_length(cell.len()) != 0 && self.is_word(cell)
+    }
+
+    #[inline(never)]
+    fn is_word(&self, cell: &[u8]) -> bool {
+        is_nothing(cell) || self.words.iter().any(|word| word.as_bytes() == cell)
     }
 }
 
@@ -292,8 +299,8 @@ impl Converter {
                     Value::None
                 }
             }
-            Converter::Address => match value::ip(&text) {
-                Ok(address) if !address.is_unspecified() => Value::Text(text),
+            Converter::Address => match value::address(text) {
+                Ok(address) if !matches!(&*address, "0.0.0.0" | "::") => Value::Address(address),
                 _ => Value::None,
             },
             Converter::Html => Value::Text(unescape_html(text)),
@@ -457,8 +464,7 @@ mod tests {
         let converter = parse(converter, &maps).expect("the converter is known").bound(&rows.header);
         let found = match converter.apply(Cow::Borrowed(given), Row { rows: &rows, row: 0, absent: &Absent::default() }) {
             Value::None => "nothing".to_owned(),
-            Value::Text(text) => text.into_owned(),
-            Value::Json(json) => json.into_owned(),
+            Value::Text(text) | Value::Json(text) | Value::Address(text) => text.into_owned(),
             Value::Time(time) => time::iso(time),
         };
         assert_eq!(found, expected, "{given:?} | {converter:?}");

@@ -161,9 +161,7 @@ impl Block<'_> {
     fn columns(&self, refused: &mut Vec<Refused>) -> BTreeMap<Field, Column> {
         let mut columns = BTreeMap::new();
         for plan in &self.bound.fields {
-            let mut column = Column::new(plan.field, self.rows.len());
-            plan.fill(self.rows, &self.feed.absent, &mut column, refused);
-            columns.insert(plan.field, column);
+            columns.insert(plan.field, plan.column(self.rows, &self.feed.absent, refused));
         }
         columns
     }
@@ -196,7 +194,7 @@ impl Block<'_> {
             when: vec![midnight; self.rows.len()],
             stated: Vec::new(),
         };
-        let stated = stated.map(Column::into_times).unwrap_or_default();
+        let stated: Vec<Option<Micros>> = stated.map(|column| column.times().collect()).unwrap_or_default();
         for (row, value) in stated.iter().enumerate() {
             let Some(value) = value else { continue };
             if list || *value < EARLIEST || *value > self.at + AHEAD {
@@ -267,7 +265,7 @@ impl Block<'_> {
             && !columns.contains_key(&Field::CLASSIFICATION_TYPE)
             && !columns.contains_key(&Field::CLASSIFICATION_TAXONOMY)
         {
-            let mut always = |field, name| columns.insert(field, Column::constant(field, name, length));
+            let mut always = |field, name: &str| columns.insert(field, Column::constant(field, name.to_owned(), length));
             always(Field::CLASSIFICATION_TYPE, means.name);
             always(Field::CLASSIFICATION_TAXONOMY, means.taxonomy);
             return self.kind(columns);
@@ -376,7 +374,7 @@ fn constant(text: &str, length: usize) -> ArrayRef {
 
 /// Whether a table's constant is a value of its field.
 pub(crate) fn check_constant(field: Field, text: &str) -> Result<(), event::Wrong> {
-    Column::new(field, 1).push_text(text)
+    Column::repeated(field, text, 1).map(|_| ())
 }
 
 /// The columns that a feed's events have, as [`Reader::read`] makes them: the same for every block.

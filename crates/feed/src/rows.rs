@@ -46,12 +46,18 @@ impl Span {
     /// A cell that the row does not have.
     pub const MISSING: Span = Span { start: u32::MAX, end: u32::MAX };
 
+    pub const EMPTY: Span = Span { start: 0, end: 0 };
+
     pub fn new(start: usize, end: usize) -> Span {
         Span { start: start as u32, end: end as u32 }
     }
 
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
     }
 
     /// The range in what begins at a place of the text.
@@ -99,37 +105,41 @@ impl Rows {
         self.json.truncate(cells);
     }
 
+    /// What stands there.
+    #[inline]
+    pub fn text(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
+    /// The same as bytes.
+    #[inline]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        self.text.as_bytes().get(span.range()).unwrap_or_default()
+    }
+
     /// The cell's text without white space around it; empty where the row lacks it.
     #[inline]
     pub fn cell(&self, row: usize, column: usize) -> &str {
         trim(self.whole_cell(row, column))
     }
 
-    /// Where [`Rows::cell`] stands in the text.
-    #[inline]
-    pub fn cell_range(&self, row: usize, column: usize) -> Range<usize> {
-        let range = self.whole_range(row, column);
-        match self.text.as_bytes().get(range.clone()) {
-            Some([first, .., last]) if *first > b' ' && *last > b' ' => range,
-            Some([]) => range,
-            _ => {
-                let whole = self.text.get(range.clone()).unwrap_or_default();
-                let start = range.start + (whole.len() - whole.trim_start_matches(is_white).len());
-                start..start + trim(whole).len()
-            }
-        }
-    }
-
     /// The cell's text with the white space around it.
     #[inline]
     pub fn whole_cell(&self, row: usize, column: usize) -> &str {
-        self.text.get(self.whole_range(row, column)).unwrap_or_default()
+        self.text(self.cells[row * self.header.names.len() + column])
     }
 
-    /// Where [`Rows::whole_cell`] stands in the text.
+    /// Where each row's cell stands, white space and all.
     #[inline]
-    pub fn whole_range(&self, row: usize, column: usize) -> Range<usize> {
-        self.cells[row * self.header.names.len() + column].range()
+    pub fn column(&self, column: usize) -> impl Iterator<Item = Span> {
+        self.cells.chunks_exact(self.header.names.len()).map(move |row| row[column])
+    }
+
+    /// Where it stands without the white space around it.
+    pub fn trimmed(&self, span: Span) -> Span {
+        let whole = self.text(span);
+        let start = span.start as usize + (whole.len() - whole.trim_start_matches(is_white).len());
+        Span::new(start, start + trim(whole).len())
     }
 
     /// Whether the row has the cell at all, be it empty.
@@ -144,8 +154,7 @@ impl Rows {
     }
 
     pub fn raw(&self, row: usize) -> &str {
-        let span = self.lines[row].1;
-        self.text.get(span.range()).unwrap_or_default()
+        self.text(self.lines[row].1)
     }
 }
 

@@ -92,6 +92,21 @@ fn a_report_falls_into_its_cells() {
 }
 
 #[test]
+fn a_constant_fills_every_row_there_is() {
+    let form = "always = { \"destination.port\" = \"443\", \"protocol.application\" = \"https\" }";
+    // A report, and how many events and rejects are in it.
+    for (report, expected) in [("ip,port\n192.0.2.1,80\n192.0.2.2,81\n", (2, 0)), ("ip,port\n1\n2\n", (0, 2))] {
+        let catalog = catalog(form);
+        let feed = catalog.feed("example/odd").expect("just made");
+        let rows = Splitter::new(feed, report.as_bytes()).next_rows().expect("reads from memory").expect("has rows");
+        let piece = feed::Reader::new(feed, feed::Arrival { at: 1_772_500_000_000_000 }).read(rows);
+        assert_eq!((piece.events.num_rows(), piece.rejects.len()), expected);
+        let port = piece.events.column_by_name("destination_port").expect("the feed has it");
+        assert_eq!((port.len(), port.null_count()), (expected.0, 0));
+    }
+}
+
+#[test]
 fn a_line_of_20_megabytes_costs_itself_and_no_other() {
     for (long, reason) in [(b'x', "the row is longer than 4 MiB"), (b'"', "the row is longer than 4 MiB")] {
         let mut report = b"ip,name\n1,a\n2,".to_vec();

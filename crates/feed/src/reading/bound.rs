@@ -1,15 +1,14 @@
 //! A table bound to a report's header: every rule knows its column's place, and who fills what is decided.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use event::{Field, Wrong};
 
 use super::Refused;
 use super::column::Column;
-use crate::convert::{Absent, Converter, Row, Value, is_nothing};
-use crate::rows::{Header, Rows};
+use crate::convert::{Absent, Converter, Row, Value};
+use crate::rows::{Header, Rows, Span};
 use crate::table::{Assignment, Condition, Csv, Feed, Format, Target};
 
 #[derive(Debug)]
@@ -45,7 +44,8 @@ pub(super) struct Rule {
     column: usize,
     conditions: Vec<(Option<usize>, Condition)>,
     converters: Vec<Converter>,
-    any: bool,
+    /// What says nothing.
+    absent: Absent,
     /// Whether white space around the cell is kept.
     whole: bool,
     /// The cell of this column stands in where the rule's own has no value.
@@ -125,18 +125,28 @@ impl FieldPlan {
         Some(FieldPlan { field, rules, constant })
     }
 
-    /// One value a row: of the first rule that has one, else the constant, else none.
-    pub(super) fn fill(&self, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
-        if let ([rule], None) = (self.rules.as_slice(), &self.constant)
-            && rule.is_direct(rows)
-        {
-            return rule.fill_directly(self.field, rows, absent, column, refused);
+    /// The field's column: for each row the value of the first rule that has one, else the constant, else none.
+    pub(super) fn column(&self, rows: &Rows, absent: &Absent, refused: &mut Vec<Refused>) -> Column {
+        if let ([], Some(constant)) = (self.rules.as_slice(), &self.constant) {
+            return Column::repeated(self.field, constant, rows.len()).expect("checked when the table was read");
         }
-        for row in 0..rows.len() {
-            if !self.rules.iter().any(|rule| rule.fill(self.field, rows, row, absent, column, refused)) {
-                match &self.constant {
-                    Some(constant) => column.push_text(constant).expect("checked when the table was read"),
-                    None => column.push_null(),
+        let mut column = Column::new(self.field, rows.len());
+        self.fill(rows, absent, &mut column, refused);
+        column
+    }
+
+    fn fill(&self, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
+        match (self.rules.as_slice(), &self.constant) {
+            ([], None) => column.push_nulls(rows.len()),
+            ([rule], None) if rule.reads_cells(rows) => rule.fill_by_cells(self.field, rows, absent, column, refused),
+            (rules, constant) => {
+                for row in 0..rows.len() {
+                    if !rules.iter().any(|rule| rule.fill(self.field, rows, row, absent, column, refused)) {
+                        match constant {
+                            Some(constant) => column.push_text(constant).expect("checked when the table was read"),
+                            None => column.push_nulls(1),
+                        }
+                    }
                 }
             }
         }
@@ -150,62 +160,78 @@ impl Rule {
             Converter::Or(other) => header.place(other),
             _ => None,
         });
+        let any = assignment.converters.iter().any(|converter| matches!(converter, Converter::Any));
         let converters = assignment.converters.iter().filter(|converter| !matches!(converter, Converter::Any | Converter::Or(_)));
         Some(Rule {
             column,
             conditions: assignment.conditions.iter().map(|condition| (header.place(&condition.column), condition.clone())).collect(),
             converters: converters.map(|converter| converter.bound(header)).collect(),
-            any: assignment.converters.iter().any(|converter| matches!(converter, Converter::Any)),
+            absent: if any { Absent::default() } else { feed.absent.clone() },
             whole: matches!(&feed.format, Format::Csv(Csv { trim: false, .. })) && matches!(assignment.target, Target::Extra(_)),
             or,
         })
     }
 
+    /// What [`FieldPlan::fill`] does, where this rule is all there is and reads cells.
+    fn fill_by_cells(&self, field: Field, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
+        let cells = self.cells(rows);
+        if self.is_direct() {
+            return column.fill(rows, &cells, |row, wrong| {
+                self.refuse(field, rows, row, wrong, refused);
+            });
+        }
+        for (row, cell) in cells.into_iter().enumerate() {
+            let value = if cell.is_empty() { Value::None } else { self.convert(rows.text(cell), rows, row, absent) };
+            let filled = column.push(value).unwrap_or_else(|wrong| self.refuse(field, rows, row, wrong, refused));
+            if !filled {
+                column.push_nulls(1);
+            }
+        }
+    }
+
     /// Fills the row's place in the column, if the rule has a value that the field takes.
-    #[inline]
     fn fill(&self, field: Field, rows: &Rows, row: usize, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) -> bool {
-        let result = match self.evaluate(rows, row, absent) {
-            Value::None => return false,
-            Value::Text(text) if text.is_empty() => return false,
-            Value::Text(text) => column.push_text(&text),
-            Value::Json(json) => column.push_text(&json),
-            Value::Time(time) => column.push_time(time),
-        };
-        let Err(wrong) = result else { return true };
-        refused.push(self.refused(field, rows, row, wrong));
+        let value = self.evaluate(rows, row, absent);
+        column.push(value).unwrap_or_else(|wrong| self.refuse(field, rows, row, wrong, refused))
+    }
+
+    /// Keeps a cell that its field refused: it fills no place.
+    #[cold]
+    fn refuse(&self, field: Field, rows: &Rows, row: usize, wrong: Wrong, refused: &mut Vec<Refused>) -> bool {
+        let column = rows.header.names[self.column].clone();
+        refused.push(Refused { row, field, column, value: rows.cell(row, self.column).to_owned(), why: wrong.0 });
         false
     }
 
-    fn refused(&self, field: Field, rows: &Rows, row: usize, wrong: Wrong) -> Refused {
-        let column = rows.header.names[self.column].clone();
-        Refused { row, field, column, value: rows.cell(row, self.column).to_owned(), why: wrong.0 }
+    /// Whether the rule's value is made of its cell alone, whatever else the row says.
+    pub(super) fn reads_cells(&self, rows: &Rows) -> bool {
+        self.conditions.is_empty() && self.or.is_none() && rows.json.is_empty()
     }
 
-    /// Whether the rule's value is the cell itself.
-    pub(super) fn is_direct(&self, rows: &Rows) -> bool {
-        self.conditions.is_empty() && self.converters.is_empty() && self.or.is_none() && rows.json.is_empty()
+    /// Whether it is the cell itself.
+    pub(super) fn is_direct(&self) -> bool {
+        self.converters.is_empty()
     }
 
-    /// Where the cell of a direct rule stands in the text, if it says anything.
-    #[inline(always)]
-    pub(super) fn said(&self, rows: &Rows, row: usize, absent: &Absent) -> Option<Range<usize>> {
-        let range = rows.cell_range(row, self.column);
-        let cell = rows.text.as_bytes().get(range.clone()).unwrap_or_default();
-        let nothing = if self.any { is_nothing(cell) } else { absent.is(cell) };
-        (!nothing).then(|| if self.whole { rows.whole_range(row, self.column) } else { range })
+    /// Where each row's cell stands in the text; an empty place where it says nothing.
+    pub(super) fn cells(&self, rows: &Rows) -> Vec<Span> {
+        let said = |span| match rows.bytes(span) {
+            [] => Span::EMPTY,
+            [first, ..] if *first <= b' ' => self.trimmed(rows, span),
+            [.., last] if *last <= b' ' => self.trimmed(rows, span),
+            cell if self.absent.is(cell) => Span::EMPTY,
+            _ => span,
+        };
+        rows.column(self.column).map(said).collect()
     }
 
-    /// What [`FieldPlan::fill`] does, where this rule is all there is and direct.
-    fn fill_directly(&self, field: Field, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
-        for row in 0..rows.len() {
-            let Some(cell) = self.said(rows, row, absent) else {
-                column.push_null();
-                continue;
-            };
-            if let Err(wrong) = column.push_cell(rows, cell) {
-                column.push_null();
-                refused.push(self.refused(field, rows, row, wrong));
-            }
+    #[cold]
+    fn trimmed(&self, rows: &Rows, span: Span) -> Span {
+        let trimmed = rows.trimmed(span);
+        match self.absent.is(rows.bytes(trimmed)) {
+            true => Span::EMPTY,
+            false if self.whole => span,
+            false => trimmed,
         }
     }
 
@@ -215,7 +241,7 @@ impl Rule {
         if !self.conditions.iter().all(|(place, condition)| holds(rows, row, *place, condition)) {
             return Value::None;
         }
-        let nothing = |cell: &str| if self.any { is_nothing(cell.as_bytes()) } else { absent.is(cell.as_bytes()) };
+        let nothing = |cell: &str| self.absent.is(cell.as_bytes());
         let mut column = self.column;
         if nothing(rows.cell(row, column)) {
             match self.or {
@@ -224,13 +250,15 @@ impl Rule {
             }
         }
         let cell = if self.whole { rows.whole_cell(row, column) } else { rows.cell(row, column) };
-        if self.converters.is_empty() {
+        if self.is_direct() {
             return if rows.is_json(row, column) { Value::Json(Cow::Borrowed(cell)) } else { Value::Text(Cow::Borrowed(cell)) };
         }
         self.convert(cell, rows, row, absent)
     }
 
-    fn convert<'r>(&self, cell: &'r str, rows: &'r Rows, row: usize, absent: &'r Absent) -> Value<'r> {
+    /// What the converters make of a cell.
+    #[inline]
+    pub(super) fn convert<'r>(&self, cell: &'r str, rows: &'r Rows, row: usize, absent: &'r Absent) -> Value<'r> {
         let neighbours = Row { rows, row, absent };
         let mut value = Value::Text(Cow::Borrowed(cell));
         for converter in &self.converters {

@@ -11,7 +11,7 @@ use super::Refused;
 use super::bound::{Bound, ExtraPlan, Rule};
 use crate::convert::{Absent, Value};
 use crate::json_text;
-use crate::rows::Rows;
+use crate::rows::{Rows, Span};
 
 pub(super) struct Extra {
     pub(super) all: ArrayRef,
@@ -52,8 +52,8 @@ struct Prepared<'p> {
     /// `,"key":"`, of which the comma or the last quote may be left out, and white space to copy it fast.
     key: String,
     length: usize,
-    /// The one rule, where its value is the cell as it is.
-    direct: Option<&'p Rule>,
+    /// Where the cells stand, where there is one rule and it reads cells.
+    by_cells: Option<(&'p Rule, Vec<Span>)>,
 }
 
 impl<'p> Prepared<'p> {
@@ -63,11 +63,11 @@ impl<'p> Prepared<'p> {
         key.push_str(":\"");
         let length = key.len();
         key.push_str(&" ".repeat(64));
-        let direct = match plan.rules.as_slice() {
-            [rule] if rows.plain && rule.is_direct(rows) => Some(rule),
+        let by_cells = match plan.rules.as_slice() {
+            [rule] if rule.reads_cells(rows) => Some((rule, rule.cells(rows))),
             _ => None,
         };
-        Prepared { plan, key, length, direct }
+        Prepared { plan, key, length, by_cells }
     }
 }
 
@@ -110,31 +110,34 @@ struct Object {
 impl Object {
     #[inline]
     fn push_planned(&mut self, prepared: &Prepared<'_>, rows: &Rows, row: usize, absent: &Absent) {
-        if let Some(rule) = prepared.direct {
-            if let Some(cell) = rule.said(rows, row, absent) {
-                self.push_key(prepared, true);
-                self.texts.open().push_piece(&rows.text, cell);
-                self.texts.open().push("\"");
-            }
+        let Some((rule, cells)) = &prepared.by_cells else {
+            let mut values = prepared.plan.rules.iter().map(|rule| rule.evaluate(rows, row, absent));
+            let value = values.find(|value| *value != Value::None).unwrap_or(Value::None);
+            return self.push_value(prepared, value);
+        };
+        let cell = cells[row];
+        if cell.is_empty() {
             return;
         }
-        for rule in &prepared.plan.rules {
-            match rule.evaluate(rows, row, absent) {
-                Value::None => continue,
-                Value::Text(text) => {
-                    self.push_key(prepared, false);
-                    self.push_string(&text);
-                }
-                Value::Json(json) => {
-                    self.push_key(prepared, false);
-                    self.texts.open().push(&json);
-                }
-                Value::Time(time) => {
-                    self.push_key(prepared, false);
-                    self.push_string(&time::iso(time));
-                }
-            }
+        if rule.is_direct() && rows.plain {
+            self.push_key(prepared, true);
+            self.texts.open().push_piece(&rows.text, cell.range());
+            self.texts.open().push("\"");
+        } else {
+            self.push_value(prepared, rule.convert(rows.text(cell), rows, row, absent));
+        }
+    }
+
+    fn push_value(&mut self, prepared: &Prepared<'_>, value: Value<'_>) {
+        if value == Value::None {
             return;
+        }
+        self.push_key(prepared, false);
+        match value {
+            Value::None => {}
+            Value::Text(text) | Value::Address(text) => self.push_string(&text),
+            Value::Json(json) => self.texts.open().push(&json),
+            Value::Time(time) => self.push_string(&time::iso(time)),
         }
     }
 

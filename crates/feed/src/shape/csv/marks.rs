@@ -1,8 +1,8 @@
 //! Where separators, quotes and line ends stand: 64 bytes are looked at together, and each is asked for once.
 
-use wide::u8x32;
+use event::chunk::{Chunk, is};
 
-const CHUNK: usize = 64;
+const CHUNK: usize = Chunk::LENGTH;
 
 /// The marks of a text, found as they are asked for.
 pub(super) struct Marks<'t> {
@@ -75,23 +75,10 @@ impl<'t> Marks<'t> {
     #[inline]
     fn load(&mut self, start: usize) {
         self.start = start;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let mut padded = [0; CHUNK];
-        let (chunk, inside) = match rest.first_chunk::<CHUNK>() {
-            Some(chunk) => (chunk, u64::MAX),
-            None => {
-                padded[..rest.len()].copy_from_slice(rest);
-                (&padded, (1 << rest.len()) - 1)
-            }
-        };
-        let halves = [0, CHUNK / 2].map(|at| u8x32::new(*chunk[at..].first_chunk().expect("a chunk has two halves")));
-        let places_of = |byte: u8| {
-            let [low, high] = halves.map(|half| half.simd_eq(u8x32::splat(byte)).to_bitmask());
-            (u64::from(low) | u64::from(high) << 32) & inside
-        };
-        self.breaks = places_of(b'\n');
-        self.ends = places_of(self.separator) | self.breaks;
-        self.quotes = self.quote.map_or(0, places_of);
+        let chunk = Chunk::of(self.bytes.get(start..).unwrap_or_default());
+        self.breaks = chunk.places(|bytes| is(bytes, b'\n'));
+        self.ends = chunk.places(|bytes| is(bytes, self.separator) | is(bytes, b'\n'));
+        self.quotes = self.quote.map_or(0, |quote| chunk.places(|bytes| is(bytes, quote)));
     }
 }
 
