@@ -39,6 +39,13 @@ def with_tables(release, data):
     subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
 
 
+def packed_report(release, path, rows, day="2024-01-15"):
+    """A sinkhole report, packed as it is made."""
+    with path.open("wb") as out:
+        made = subprocess.Popen([release / "examples/sinkhole_report", str(rows), "-", str(day)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        subprocess.run(["zstd", "-1", "-q"], stdin=made.stdout, stdout=out, check=True)
+
+
 def median(runs, of):
     return statistics.median(run[of] for run in runs)
 

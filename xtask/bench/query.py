@@ -6,7 +6,6 @@ and kept where WAGLAN_BENCH_FOLDER says.
 
 import datetime
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import deltalake
 import duckdb
 
-from measure import machine, measured, median, parquet_size, with_tables
+from measure import machine, measured, median, packed_report, parquet_size, with_tables
 
 release, events = Path(sys.argv[1]), int(sys.argv[2])
 # A tenth of a report's rows repeats what others of it say.
@@ -49,11 +48,7 @@ def make(data):
     reports = []
     for day in DAYS:
         report = data.parent / f"{day}-event4_sinkhole_http-bench.csv.zst"
-        with report.open("wb") as out:
-            made = subprocess.Popen(
-                [release / "examples/sinkhole_report", str(rows // len(DAYS)), "-", str(day)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-            subprocess.run(["zstd", "-1", "-q"], stdin=made.stdout, stdout=out, check=True)
+        packed_report(release, report, rows // len(DAYS), day)
         reports.append(report)
     part = data.with_suffix(".part")
     with_tables(release, part)

@@ -27,6 +27,12 @@ const BENCHES: &[Bench] = &[
         about: "a quarter's counts over a table of so many events, 50 million if not said, beside DuckDB on the same files",
         run: query,
     },
+    Bench {
+        name: "memory",
+        takes: "[ROWS...]",
+        about: "the most memory that reports of 1, 10 and 50 million rows take, or of so many, and a JSON document",
+        run: memory,
+    },
     Bench { name: "enrich", takes: "[FILE.mmdb...]", about: "what enriching a row costs, over made-up tables or these", run: enrich },
 ];
 
@@ -57,15 +63,19 @@ fn enrich(arguments: &[String]) -> anyhow::Result<Outcome> {
 }
 
 fn throughput(arguments: &[String]) -> anyhow::Result<Outcome> {
-    beside_peer("throughput.py", arguments.first().map_or("1000000", String::as_str))
+    script("throughput.py", arguments, &["1000000"])
 }
 
 fn query(arguments: &[String]) -> anyhow::Result<Outcome> {
-    beside_peer("query.py", arguments.first().map_or("50000000", String::as_str))
+    script("query.py", arguments, &["50000000"])
 }
 
-/// Builds what is measured, and lets a script run and compare it: the peer is a Python package.
-fn beside_peer(script: &str, rows: &str) -> anyhow::Result<Outcome> {
+fn memory(arguments: &[String]) -> anyhow::Result<Outcome> {
+    script("memory.py", arguments, &["1000000", "10000000", "50000000"])
+}
+
+/// Builds what is measured, and lets a script run it, beside its peer where it has one: that is a Python package.
+fn script(name: &str, arguments: &[String], unless_said: &[&str]) -> anyhow::Result<Outcome> {
     let mut build = cargo::cargo();
     build.args(["build", "--quiet", "--release", "--package", "waglan", "--bin", "waglan"]);
     cargo::finish(&mut build)?;
@@ -74,7 +84,11 @@ fn beside_peer(script: &str, rows: &str) -> anyhow::Result<Outcome> {
     cargo::finish(&mut example)?;
     let release = cargo::target_folder()?.join("release");
     let mut measure = std::process::Command::new(crate::test::python()?);
-    measure.arg(cargo::root().join("xtask/bench").join(script)).arg(&release).arg(rows);
+    measure.arg(cargo::root().join("xtask/bench").join(name)).arg(&release);
+    match arguments {
+        [] => measure.args(unless_said),
+        said => measure.args(said),
+    };
     cargo::finish(&mut measure)
 }
 

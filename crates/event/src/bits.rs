@@ -14,7 +14,7 @@ pub struct Bits {
 
 impl Bits {
     pub fn with_capacity(rows: usize) -> Bits {
-        Bits { words: Vec::with_capacity(rows.div_ceil(WORD)), ..Bits::default() }
+        Bits { words: Vec::with_capacity(rows / WORD + 1), ..Bits::default() }
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use event::time::{self, Micros};
@@ -20,7 +21,7 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// A JSON value other than text, for `extra`.
     Json(Cow<'a, str>),
-    /// An address, as text in its canonical form.
+    /// An IPv4 address in its one form: text whose field need not look again.
     Address(Cow<'a, str>),
     Time(Micros),
 }
@@ -211,8 +212,7 @@ impl<'a> Row<'a> {
 }
 
 /// What every source writes for nothing.
-#[inline]
-pub fn is_nothing(cell: &[u8]) -> bool {
+fn is_nothing(cell: &[u8]) -> bool {
     matches!(cell, b"" | b"-" | b"N/A")
 }
 
@@ -299,9 +299,11 @@ impl Converter {
                     Value::None
                 }
             }
-            Converter::Address => match value::address(text) {
-                Ok(address) if !matches!(&*address, "0.0.0.0" | "::") => Value::Address(address),
-                _ => Value::None,
+            Converter::Address => match value::ipv4(text.as_bytes()) {
+                Some(Ipv4Addr::UNSPECIFIED) => Value::None,
+                Some(_) => Value::Address(text),
+                None if value::ip(&text).is_ok_and(|address| !address.is_unspecified()) => Value::Text(text),
+                None => Value::None,
             },
             Converter::Html => Value::Text(unescape_html(text)),
             Converter::Write(template) => word(write_template(template, &text, row).as_deref()),
@@ -500,6 +502,8 @@ mod tests {
         check("network", "192.0.2.1", "nothing");
         check("address", "0.0.0.0", "nothing");
         check("address", "192.0.2.1", "192.0.2.1");
+        check("address", "2001:DB8::1", "2001:DB8::1");
+        check("address", "example.org", "nothing");
         check("html", "a&amp;b&copy=1&#x41;", "a&b&copy=1A");
         check("write {}/{mask}", "192.0.2.0", "192.0.2.0/24");
         check("write {}/{none}", "192.0.2.0", "nothing");

@@ -603,10 +603,15 @@ fn csv(section: &Table) -> Result<Csv, String> {
         Some(Value::String(word)) if word == "commented" => CsvHeader::Commented,
         Some(_) => return Err("csv: header is true, false or \"commented\"".into()),
     };
+    let separator = byte("separator", Some(b','))?.ok_or("csv: separator is empty")?;
+    let quote = byte("quote", Some(b'"'))?;
+    if quote == Some(separator) || separator == b'\n' || quote == Some(b'\n') {
+        return Err("csv: separator, quote and line end must differ".into());
+    }
     let skip = section.get("skip").map_or(Some(0), Value::as_integer).and_then(|lines| usize::try_from(lines).ok());
     Ok(Csv {
-        separator: byte("separator", Some(b','))?.ok_or("csv: separator is empty")?,
-        quote: byte("quote", Some(b'"'))?,
+        separator,
+        quote,
         comment: owned(section, "comment")?,
         header,
         skip: skip.ok_or("csv: skip is not a number of lines")?,

@@ -9,6 +9,12 @@ use proptest::prelude::*;
 
 /// A feed whose form is this; delimited text where it does not say.
 fn catalog(form: &str) -> Catalog {
+    let catalog = any_catalog(form);
+    assert!(catalog.broken.is_empty(), "{:?}", catalog.broken);
+    catalog
+}
+
+fn any_catalog(form: &str) -> Catalog {
     let provider = "name = \"Example\"\ntlp = \"green\"\n";
     let format = if form.starts_with("[json]") {
         "json"
@@ -22,9 +28,7 @@ fn catalog(form: &str) -> Catalog {
          {form}\n[rows]\nip = \"source.ip\"\n"
     );
     let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
-    let catalog = Catalog::read(&[file("example/provider.toml", provider), file("example/odd.toml", &table)]);
-    assert!(catalog.broken.is_empty(), "{:?}", catalog.broken);
-    catalog
+    Catalog::read(&[file("example/provider.toml", provider), file("example/odd.toml", &table)])
 }
 
 /// Rows as `LINE: CELL|CELL`, then rejects as `rejected LINE: REASON`.
@@ -88,6 +92,14 @@ fn a_report_falls_into_its_cells() {
     for (odd, form, report, expected) in cases {
         assert_eq!(read(form, report), expected, "{odd}");
         assert_eq!(read(form, Drops(report)), expected, "{odd}, a byte at a time");
+    }
+}
+
+#[test]
+fn a_form_that_cannot_be_is_refused() {
+    for form in ["separator = \"\\n\"", "separator = \";\"\nquote = \";\"", "quote = \"\\n\""] {
+        let broken = any_catalog(&format!("[csv]\n{form}")).broken;
+        assert!(format!("{broken:?}").contains("separator, quote and line end must differ"), "{form}: {broken:?}");
     }
 }
 

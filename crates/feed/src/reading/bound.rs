@@ -44,7 +44,7 @@ pub(super) struct Rule {
     column: usize,
     conditions: Vec<(Option<usize>, Condition)>,
     converters: Vec<Converter>,
-    /// What says nothing.
+    /// What says nothing in its own cell; a neighbour's is judged by the feed's words.
     absent: Absent,
     /// Whether white space around the cell is kept.
     whole: bool,
@@ -176,34 +176,36 @@ impl Rule {
     fn fill_by_cells(&self, field: Field, rows: &Rows, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) {
         let cells = self.cells(rows);
         if self.is_direct() {
-            return column.fill(rows, &cells, |row, wrong| {
-                self.refuse(field, rows, row, wrong, refused);
-            });
+            return column.fill(rows, &cells, |row, wrong| refused.push(self.refused(field, rows, row, wrong)));
         }
         for (row, cell) in cells.into_iter().enumerate() {
             let value = if cell.is_empty() { Value::None } else { self.convert(rows.text(cell), rows, row, absent) };
-            let filled = column.push(value).unwrap_or_else(|wrong| self.refuse(field, rows, row, wrong, refused));
-            if !filled {
-                column.push_nulls(1);
+            match column.push(value) {
+                Ok(true) => {}
+                Ok(false) => column.push_nulls(1),
+                Err(wrong) => {
+                    column.push_nulls(1);
+                    refused.push(self.refused(field, rows, row, wrong));
+                }
             }
         }
     }
 
     /// Fills the row's place in the column, if the rule has a value that the field takes.
     fn fill(&self, field: Field, rows: &Rows, row: usize, absent: &Absent, column: &mut Column, refused: &mut Vec<Refused>) -> bool {
-        let value = self.evaluate(rows, row, absent);
-        column.push(value).unwrap_or_else(|wrong| self.refuse(field, rows, row, wrong, refused))
+        column.push(self.evaluate(rows, row, absent)).unwrap_or_else(|wrong| {
+            refused.push(self.refused(field, rows, row, wrong));
+            false
+        })
     }
 
-    /// Keeps a cell that its field refused: it fills no place.
     #[cold]
-    fn refuse(&self, field: Field, rows: &Rows, row: usize, wrong: Wrong, refused: &mut Vec<Refused>) -> bool {
+    fn refused(&self, field: Field, rows: &Rows, row: usize, wrong: Wrong) -> Refused {
         let column = rows.header.names[self.column].clone();
-        refused.push(Refused { row, field, column, value: rows.cell(row, self.column).to_owned(), why: wrong.0 });
-        false
+        Refused { row, field, column, value: rows.cell(row, self.column).to_owned(), why: wrong.0 }
     }
 
-    /// Whether the rule's value is made of its cell alone, whatever else the row says.
+    /// Whether the rule always begins with its own cell, and that is text.
     pub(super) fn reads_cells(&self, rows: &Rows) -> bool {
         self.conditions.is_empty() && self.or.is_none() && rows.json.is_empty()
     }
@@ -263,7 +265,7 @@ impl Rule {
         let mut value = Value::Text(Cow::Borrowed(cell));
         for converter in &self.converters {
             value = match value {
-                Value::Text(text) => converter.apply(text, neighbours),
+                Value::Text(text) | Value::Address(text) => converter.apply(text, neighbours),
                 other => return other,
             };
         }

@@ -87,7 +87,7 @@ impl Column {
         Ok(())
     }
 
-    /// The same of a cell for each row; of an empty one nothing. Of which type they are is asked once for all.
+    /// The same of a cell for each row; of an empty one nothing.
     pub(super) fn fill(&mut self, rows: &Rows, cells: &[Span], refuse: impl FnMut(usize, Wrong)) {
         let kind = self.field.kind();
         match &mut self.values {
@@ -194,7 +194,7 @@ fn fill_texts(texts: &mut Texts, field: Field, rows: &Rows, cells: &[Span], scra
         } else if cell.range().len() <= as_it_is || value::is_canonical(field, rows.bytes(*cell)) {
             texts.push_piece(&rows.text, cell.range());
         } else {
-            match value::text(field, rows.text(*cell), scratch) {
+            match value::made_canonical(field, rows.text(*cell), scratch) {
                 Ok(text) => texts.push(text),
                 Err(wrong) => {
                     texts.push_null();

@@ -129,10 +129,9 @@ impl Object {
     }
 
     fn push_value(&mut self, prepared: &Prepared<'_>, value: Value<'_>) {
-        if value == Value::None {
-            return;
+        if value != Value::None {
+            self.push_key(prepared, false);
         }
-        self.push_key(prepared, false);
         match value {
             Value::None => {}
             Value::Text(text) | Value::Address(text) => self.push_string(&text),
