@@ -1,7 +1,7 @@
-//! Writes a sinkhole report and says how fast: `cargo run --release -p testkit --example sinkhole_report ROWS FILE|- [DAY]`.
+//! Writes a sinkhole report and says how fast: `cargo run --release -p testkit --example sinkhole_report ROWS FILE[.zst] [DAY]`.
 
 use std::fs::File;
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::time::Instant;
 
 use testkit::sinkhole::{Report, write_sinkhole_report};
@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(day) = arguments.next() {
         report.day = event::time::day(event::time::parse(&day).map_err(|wrong| wrong.0)?);
     }
-    let out: Box<dyn Write> = if path == "-" { Box::new(stdout().lock()) } else { Box::new(File::create(path)?) };
+    let file = File::create(&path)?;
+    let out: Box<dyn Write> = if path.ends_with(".zst") { Box::new(zstd::Encoder::new(file, 1)?.auto_finish()) } else { Box::new(file) };
     let start = Instant::now();
     let written = write_sinkhole_report(&report, out)?;
     let seconds = start.elapsed().as_secs_f64();

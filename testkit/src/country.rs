@@ -253,7 +253,7 @@ mod tests {
     #[track_caller]
     fn check(address: &str, day: &str, expected: &str) {
         let country = Country::made_up();
-        let dated = Dated::of(country.dated_tables().iter().flat_map(Tables::parts).collect());
+        let dated = Dated::of(country.dated_tables().iter().flat_map(Tables::parts));
         let tables = dated.on(calendar::day(day));
         let address = address.parse().expect("an address");
         let answer = tables.answer(address);

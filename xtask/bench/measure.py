@@ -1,5 +1,6 @@
 """What the benches have in common: commands with their time and memory, and stores for the program."""
 
+import datetime
 import os
 import shutil
 import statistics
@@ -39,11 +40,9 @@ def with_tables(release, data):
     subprocess.run([release / "waglan", "demo", "--tables-only", "--data", data], check=True, stderr=subprocess.DEVNULL)
 
 
-def packed_report(release, path, rows, day="2024-01-15"):
-    """A sinkhole report, packed as it is made."""
-    with path.open("wb") as out:
-        made = subprocess.Popen([release / "examples/sinkhole_report", str(rows), "-", str(day)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        subprocess.run(["zstd", "-1", "-q"], stdin=made.stdout, stdout=out, check=True)
+def sinkhole_report(release, path, rows, day="2024-01-15"):
+    """A report of so many rows, packed where its name says so."""
+    subprocess.run([release / "examples/sinkhole_report", str(rows), path, str(day)], check=True, stderr=subprocess.DEVNULL)
 
 
 def median(runs, of):
@@ -55,6 +54,8 @@ def parquet_size(folder):
 
 
 def machine():
+    """What a figure must be told with: when and of what, and on which machine."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} processors, {model}, {memory:.0f} GiB"
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    return f"{datetime.date.today()}, commit {commit}; {os.cpu_count()} processors, {model}, {memory:.0f} GiB"

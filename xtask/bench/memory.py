@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import machine, measured, packed_report, with_tables
+from measure import machine, measured, sinkhole_report, with_tables
 
 release, sizes = Path(sys.argv[1]), [int(rows) for rows in sys.argv[2:]]
 # What the program plans for where its configuration says nothing.
@@ -49,7 +49,7 @@ with tempfile.TemporaryDirectory(dir=os.environ.get("WAGLAN_BENCH_FOLDER")) as f
     most = 0
     for rows in sizes:
         report = folder / "2024-01-15-event4_sinkhole_http-bench.csv.zst"
-        packed_report(release, report, rows)
+        sinkhole_report(release, report, rows)
         most = max(most, told(f"{rows} rows of delimited text, packed", report, "shadowserver/event_sinkhole_http"))
     report = folder / "ipblocklist.json"
     document(report, 1_000_000)

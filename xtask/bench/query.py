@@ -13,7 +13,7 @@ from pathlib import Path
 import deltalake
 import duckdb
 
-from measure import machine, measured, median, packed_report, parquet_size, with_tables
+from measure import machine, measured, median, parquet_size, sinkhole_report, with_tables
 
 release, events = Path(sys.argv[1]), int(sys.argv[2])
 # A tenth of a report's rows repeats what others of it say.
@@ -48,7 +48,7 @@ def make(data):
     reports = []
     for day in DAYS:
         report = data.parent / f"{day}-event4_sinkhole_http-bench.csv.zst"
-        packed_report(release, report, rows // len(DAYS), day)
+        sinkhole_report(release, report, rows // len(DAYS), day)
         reports.append(report)
     part = data.with_suffix(".part")
     with_tables(release, part)

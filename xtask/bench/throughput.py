@@ -5,14 +5,13 @@ Prints medians of several runs, which alternate, so that a noisy machine is nois
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import duckdb
 
-from measure import machine, measured, median, parquet_size, with_tables
+from measure import machine, measured, median, parquet_size, sinkhole_report, with_tables
 
 release, rows = Path(sys.argv[1]), int(sys.argv[2])
 RUNS = 5 if rows <= 2_000_000 else 3
@@ -27,7 +26,7 @@ connection.execute(f"COPY (SELECT * FROM read_csv('{sys.argv[1]}', header=true))
 with tempfile.TemporaryDirectory(dir=os.environ.get("WAGLAN_BENCH_FOLDER")) as folder:
     folder = Path(folder)
     report, data, peer = folder / "2024-01-15-event4_sinkhole_http-bench.csv", folder / "data", folder / "peer.parquet"
-    subprocess.run([release / "examples/sinkhole_report", str(rows), report], check=True, stderr=subprocess.DEVNULL)
+    sinkhole_report(release, report, rows)
     print(f"{machine()}; DuckDB {duckdb.__version__}")
     print(f"{rows} rows, {report.stat().st_size / rows:.0f} bytes each")
     ours, theirs = [], []

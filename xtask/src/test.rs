@@ -15,7 +15,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<Outcome> {
     let python = python::prepare(&target)?;
     let mut tests = cargo::cargo();
     tests.args(["test", "--no-fail-fast"]).args(scope(arguments)).args(arguments).env("WAGLAN_TEST_PYTHON", python);
-    cargo::finish(&mut tests)
+    let outcome = cargo::finish(&mut tests)?;
+    system::untried().into_iter().for_each(|what| eprintln!("{what}"));
+    Ok(outcome)
 }
 
 /// A Python with other engines in it.

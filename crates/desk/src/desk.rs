@@ -1,6 +1,7 @@
 //! The desk itself: everything that is open while the program runs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use enrich::Dated;
@@ -33,7 +34,7 @@ pub struct Desk {
     pub(crate) catalog: Catalog,
     /// The files of which the catalog is made.
     pub(crate) feed_files: Vec<File>,
-    pub(crate) tables: Dated,
+    pub(crate) tables: Arc<Dated>,
     pub(crate) configuration: Configuration,
     pub(crate) audit: Audit,
     pub(crate) writer: String,
@@ -64,7 +65,7 @@ impl Desk {
         let store = Store::open(&location, settings).await?;
         let feed_files = feed_files(feeds, &location, &configuration)?;
         let catalog = Catalog::read(&feed_files);
-        let tables = tables::load(&configuration, folder.as_deref(), &malware_aliases)?;
+        let tables = Arc::new(tables::load(&configuration, folder.as_deref(), &malware_aliases)?);
         Ok(Desk { store, catalog, feed_files, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
     }
 

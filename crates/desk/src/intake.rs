@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use event::time::Micros;
-use pipeline::{HandedIn, Intake, Of, Outcome, Reread, What};
+use pipeline::{Enrichment, HandedIn, Intake, Of, Outcome, Reread, What};
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -22,20 +22,29 @@ impl Desk {
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         actor.require(Action::Ingest)?;
-        self.audit.write(actor, Action::Ingest, "deliveries", now)?;
-        self.keep_sets()?;
+        self.keep_tables()?;
         let intake = self.intake();
         intake.recover(now, each).await?;
+        // Each is written down before it is taken in; where it cannot be, none is from there on.
+        let mut unwritten = None;
+        let deliveries = deliveries.into_iter().map_while(|handed| {
+            let subject = format!("{} of {}", handed.origin, handed.of);
+            unwritten = self.audit.write(actor, Action::Ingest, &subject, now).err();
+            unwritten.is_none().then_some(handed)
+        });
         intake.ingest(deliveries, now, each).await?;
+        if let Some(error) = unwritten {
+            return Err(error);
+        }
         self.refresh_sightings(now).await
     }
 
     /// Reads kept reports again.
-    pub async fn reread(&self, actor: &Actor, what: &What, now: Micros) -> Result<Vec<Reread>> {
+    pub async fn reread(&self, actor: &Actor, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         actor.require(Action::Reread)?;
-        self.audit.write(actor, Action::Reread, &format!("{what:?}"), now)?;
-        self.keep_sets()?;
-        let done = self.intake().reread(what, now).await?;
+        self.audit.write(actor, Action::Reread, &format!("{what:?}, enriched {enrichment:?}"), now)?;
+        self.keep_tables()?;
+        let done = self.intake().reread(what, enrichment, now).await?;
         self.refresh_sightings(now).await?;
         Ok(done)
     }
@@ -48,6 +57,7 @@ impl Desk {
     }
 
     pub(crate) fn intake(&self) -> Intake<'_> {
-        Intake { store: &self.store, catalog: &self.catalog, tables: &self.tables, threads: self.threads(), writer: &self.writer }
+        let Desk { store, catalog, tables, writer, .. } = self;
+        Intake { store, catalog, tables, kept_tables: self, threads: self.threads(), writer }
     }
 }

@@ -16,8 +16,8 @@ pub use configuration::{Configuration, Retention};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use pipeline::{
-    HandedIn, Input, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find, open as open_delivery, pick, read,
-    require,
+    Enrichment, HandedIn, Input, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find, open as open_delivery,
+    pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use store::{Access, Answer, Delivery, days_of_text, days_text};

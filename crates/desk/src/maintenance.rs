@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use event::Field;
 use event::time::Micros;
 use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
-use pipeline::What;
+use pipeline::{Enrichment, What};
 use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retained, Retention, Vacuumed};
 use tracing::warn;
 
@@ -49,7 +49,8 @@ impl Desk {
     }
 
     /// Rules of retention that speak of no feed, as sentences: a name was misspelt, or its table is broken.
-    pub async fn idle_retention(&self) -> Result<Vec<String>> {
+    pub async fn idle_retention(&self, actor: &Actor) -> Result<Vec<String>> {
+        actor.require(Action::Query)?;
         Ok(self.configuration.retention.idle(&self.known_feeds().await?))
     }
 
@@ -68,7 +69,7 @@ impl Desk {
         if done.events > 0 {
             // What other reports said as well went with it, and comes back by reading them again.
             let days = What::Report { report_id: report_id.to_owned() };
-            if let Err(error) = self.intake().reread(&days, now).await {
+            if let Err(error) = self.intake().reread(&days, Enrichment::AsRead, now).await {
                 warn!(error = format!("{error:#}"), "what other reports of its days said as well is not back");
             }
         }
@@ -79,6 +80,9 @@ impl Desk {
     /// Erases what was said of a person, by values such as an address of mail. The audit trail does not repeat them.
     pub async fn erase_person(&self, actor: &Actor, values: &[String], reason: &str, now: Micros) -> Result<Erasure> {
         actor.require(Action::Erase)?;
+        if store::says(reason, values) {
+            bail!("the reason names what is to be erased, and is kept for ever: say it without");
+        }
         self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
         let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
         self.forget_sightings(now).await?;

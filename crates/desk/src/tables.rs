@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use enrich::{Dated, Part};
+use enrich::{Dated, Listed, Part};
 use event::time::{self, Micros};
 use memmap2::Mmap;
+use pipeline::KeptTables;
 
 use crate::actor::{Action, Actor};
 use crate::configuration::Configuration;
@@ -92,12 +94,15 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
 
 /// A file's bytes where the system keeps them: of a table as large as these, and there is one for each month, only what is looked
 /// at comes into memory.
-#[expect(unsafe_code, reason = "a table is replaced by another file (`write_whole`), never changed where it lies")]
 fn map(path: &Path) -> Result<(String, Mmap)> {
     let file = File::open(path)?;
-    let hash = hash_of(path, &file)?;
+    Ok((hash_of(path, &file)?, map_file(&file)?))
+}
+
+#[expect(unsafe_code, reason = "a table is replaced by another file (`write_whole`), never changed where it lies")]
+fn map_file(file: &File) -> Result<Mmap> {
     // SAFETY: nobody writes to the file.
-    Ok((hash, unsafe { Mmap::map(&file)? }))
+    Ok(unsafe { Mmap::map(file)? })
 }
 
 /// The name of a file's bytes. It is kept beside the file, with what tells that the file is still the same.
@@ -142,20 +147,64 @@ fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> 
     Ok(found)
 }
 
+impl KeptTables for Desk {
+    fn named(&self, name: &str) -> Result<Arc<Dated>> {
+        if name == self.tables.name() {
+            return Ok(self.tables.clone());
+        }
+        let list = self.list_of(name)?;
+        let parts = list.lines().map(|line| {
+            let listed = Listed::parse(line).with_context(|| format!("\"{line}\" names no table"))?;
+            self.kept_part(&listed)
+        });
+        Ok(Arc::new(Dated::of(parts.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
 impl Desk {
-    /// Keeps what the name of each set of tables stands for, so that what an event was enriched with can be told later.
-    pub(crate) fn keep_sets(&self) -> Result<()> {
+    /// Keeps the tables that reports are read with from now on, and what their names stand for, so that it can be told later what
+    /// an event was enriched with, and done again.
+    pub(crate) fn keep_tables(&self) -> Result<()> {
+        if self.store.open_table(self.tables.name()).is_ok() {
+            return Ok(());
+        }
+        for part in self.tables.parts() {
+            self.keep(&part.hash, part.bytes())?;
+        }
         for (_, tables) in self.tables.sets() {
-            if self.store.open_table(tables.name()).is_err() {
-                self.store.put_table(&mut tables.list().as_bytes())?;
-            }
+            self.keep(tables.name(), tables.list().as_bytes())?;
+        }
+        // Last: where it is, the others are too.
+        self.keep(self.tables.name(), self.tables.list().as_bytes())
+    }
+
+    fn keep(&self, name: &str, mut bytes: &[u8]) -> Result<()> {
+        if self.store.open_table(name).is_err() {
+            self.store.put_table(&mut bytes)?;
         }
         Ok(())
+    }
+
+    /// A table as it was, wherever it is now.
+    fn kept_part(&self, listed: &Listed) -> Result<Arc<Part>> {
+        if let Some(part) = self.tables.parts().iter().find(|part| part.is(listed)) {
+            return Ok(part.clone());
+        }
+        let mut kept = self.store.open_table(&listed.hash)?;
+        // On disk and mapped: one of addresses is large.
+        let mut file = tempfile::tempfile().context("making room for a kept table")?;
+        std::io::copy(&mut kept, &mut file).context("fetching a kept table")?;
+        let part = Part::listed(listed, map_file(&file)?).map_err(|wrong| anyhow!(wrong))?;
+        Ok(Arc::new(part))
     }
 
     /// The tables that a name in the events' column `tables` stands for, each in a line: its kind, name, day and hash.
     pub fn table_set(&self, actor: &Actor, name: &str) -> Result<String> {
         actor.require(Action::Query)?;
+        self.list_of(name)
+    }
+
+    fn list_of(&self, name: &str) -> Result<String> {
         const MOST: u64 = 1 << 20;
         let mut list = String::new();
         self.store.open_table(name)?.take(MOST).read_to_string(&mut list).context("reading a set of tables")?;

@@ -75,7 +75,7 @@ const LOOKED_AT: usize = 10_000;
 
 /// A file's bytes, wherever they are: read, mapped, shared.
 #[derive(Clone)]
-struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub(crate) struct Bytes(pub(crate) Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
@@ -91,9 +91,8 @@ impl fmt::Debug for Bytes {
 
 impl Database {
     /// Fails if the bytes are no such table, or if its records tell neither place nor AS; the error says which.
-    pub(crate) fn open(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Database, String> {
+    pub(crate) fn open(bytes: Bytes) -> Result<Database, String> {
         let wrong = |error| format!("not in the MMDB format: {error}");
-        let bytes = Bytes(Arc::new(bytes));
         let reader = Reader::from_source(bytes.clone()).map_err(wrong)?;
         let walk = Walk::of(bytes.as_ref(), reader.metadata());
         let mut database = Database { reader, bytes, walk, has_places: false, has_systems: false, answers: RwLock::default() };
@@ -403,7 +402,7 @@ mod tests {
     /// Place and AS of 192.0.2.1, where the table holds one record for its network.
     #[track_caller]
     fn check(record: &str, place: &str, system: &str) {
-        let database = Database::open(written(&[("192.0.2.0/24", record)])).expect("a layout that is understood");
+        let database = Database::open(Bytes(Arc::new(written(&[("192.0.2.0/24", record)])))).expect("a layout that is understood");
         let network = "192.0.2.1/32".parse().expect("a network");
         let offset = database.offset(network).expect("a record");
         let answer = database.answer(offset, network);
@@ -517,7 +516,7 @@ mod tests {
 
     #[track_caller]
     fn check_wrong(bytes: Vec<u8>, expected: &str) {
-        let error = Database::open(bytes).expect_err("no layout that is understood");
+        let error = Database::open(Bytes(Arc::new(bytes))).expect_err("no layout that is understood");
         assert!(error.contains(expected), "{error}");
     }
 
@@ -534,7 +533,7 @@ mod tests {
     #[track_caller]
     fn check_found(records: &[&str], asked: &str, expected: bool) {
         let records: Vec<_> = records.iter().map(|network| (*network, "country_code = \"HK\"")).collect();
-        let database = Database::open(written(&records)).expect("a table");
+        let database = Database::open(Bytes(Arc::new(written(&records)))).expect("a table");
         assert_eq!(database.offset(asked.parse().expect("a network")).is_some(), expected, "{asked} in {records:?}");
     }
 

@@ -1,34 +1,55 @@
 //! Tables kept by date: an event is enriched with those in force on its day, so that reading it again in a year
 //! says what it said then. Countries of addresses change by the percent each year.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use event::{Field, batch, time};
 
-use crate::tables::{Part, Tables};
+use crate::tables::{self, Part, Tables};
 use crate::{Defaults, enrich};
 
 /// The tables of every day.
 #[derive(Clone, Debug)]
 pub struct Dated {
+    parts: Vec<Arc<Part>>,
     /// From each day on, until the next one; the first counts for all days before too.
     sets: Vec<(i32, Tables)>,
+    list: String,
+    name: String,
 }
 
 impl Dated {
     /// Parts of one kind and name are one table as time passed: on a day, its latest part until then is in force,
     /// else its earliest. Tables of a kind are asked in the order in which they first come here.
-    pub fn of(parts: Vec<Part>) -> Dated {
-        let parts: Vec<Arc<Part>> = parts.into_iter().map(Arc::new).collect();
+    pub fn of<P: Into<Arc<Part>>>(parts: impl IntoIterator<Item = P>) -> Dated {
+        let mut parts: Vec<Arc<Part>> = parts.into_iter().map(P::into).collect();
+        parts.sort_by_key(|part| part.kind);
         let mut days: Vec<i32> = parts.iter().map(|part| part.day).collect();
         days.sort_unstable();
         days.dedup();
-        if days.is_empty() {
-            return Dated { sets: vec![(0, Tables::default())] };
+        let mut sets: Vec<(i32, Tables)> = days.into_iter().map(|day| (day, in_force(&parts, day))).collect();
+        if sets.is_empty() {
+            sets.push((0, Tables::default()));
         }
-        Dated { sets: days.into_iter().map(|day| (day, in_force(&parts, day))).collect() }
+        let list = tables::list(&parts);
+        Dated { parts, sets, name: event::id::name(list.as_bytes()), list }
+    }
+
+    /// One short name for all of them, as a delivery that was read with them has it. It is the hash of their list.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tables, each in a line: its kind, name, day and hash.
+    pub fn list(&self) -> &str {
+        &self.list
+    }
+
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
     }
 
     /// The tables in force on this day, in days since 1970, UTC.
@@ -80,39 +101,64 @@ fn is_better(one: i32, other: i32, day: i32) -> bool {
 ///
 /// Panics if the batch has no `time_source`: every event has a time.
 pub fn enrich_by_day(dated: &Dated, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
-    let times = batch::times(batch, Field::TIME_SOURCE.column()).expect("every event has a time");
-    let sets = sets_of(dated, times);
-    let Some(first) = sets.first() else {
-        return enrich(dated.on(0), defaults, batch);
-    };
-    if sets.iter().all(|set| set == first) {
-        return enrich(&dated.sets[*first].1, defaults, batch);
+    let sets = sets_of(batch, |_| dated);
+    enrich_each(&sets, |set| &dated.sets[set].1, defaults, batch)
+}
+
+/// The same, each row with those tables that its column `tables` names.
+///
+/// Panics if it names others than are given.
+pub fn enrich_as_read(read_with: &BTreeMap<String, Arc<Dated>>, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
+    let names = batch::text(batch, "tables").expect("a row says which tables it was read with");
+    let all: Vec<(&String, &Arc<Dated>)> = read_with.iter().collect();
+    let places = |row: usize| all.binary_search_by(|(name, _)| name.as_str().cmp(names.value(row))).expect("the tables were given");
+    let mut last = (None, 0);
+    let of: Vec<usize> = (0..batch.num_rows())
+        .map(|row| {
+            if last.0 != Some(names.value(row)) {
+                last = (Some(names.value(row)), places(row));
+            }
+            last.1
+        })
+        .collect();
+    let sets = sets_of(batch, |row| all[of[row]].1);
+    let keys: Vec<(usize, usize)> = of.iter().copied().zip(sets).collect();
+    enrich_each(&keys, |(of, set)| &all[of].1.sets[set].1, defaults, batch)
+}
+
+/// Enriches rows of a batch together that share tables, by a key for these.
+fn enrich_each<'t, K: Copy + Ord>(keys: &[K], tables: impl Fn(K) -> &'t Tables, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
+    let distinct: BTreeSet<K> = keys.iter().copied().collect();
+    if distinct.len() < 2 {
+        let none = Tables::default();
+        return enrich(distinct.first().map_or(&none, |key| tables(*key)), defaults, batch);
     }
     let mut enriched = Vec::new();
-    let mut places = vec![(0, 0); sets.len()];
-    for (set, (_, tables)) in dated.sets.iter().enumerate() {
-        let rows: Vec<usize> = (0..sets.len()).filter(|row| sets[*row] == set).collect();
-        if rows.is_empty() {
-            continue;
-        }
+    let mut places = vec![(0, 0); keys.len()];
+    for key in distinct {
+        let rows: Vec<usize> = (0..keys.len()).filter(|row| keys[*row] == key).collect();
         rows.iter().enumerate().for_each(|(place, row)| places[*row] = (enriched.len(), place));
         let rows = UInt32Array::from_iter_values(rows.into_iter().map(|row| row as u32));
         let part = take_record_batch(batch, &rows).expect("rows are the batch's own");
-        enriched.push(enrich(tables, defaults, &part));
+        enriched.push(enrich(tables(key), defaults, &part));
     }
     let enriched: Vec<&RecordBatch> = enriched.iter().collect();
     interleave_record_batch(&enriched, &places).expect("one feed's columns do not depend on tables")
 }
 
-fn sets_of(dated: &Dated, times: &TimestampMicrosecondArray) -> Vec<usize> {
-    let mut last = (i32::MIN, dated.place(i32::MIN));
+/// For each row the place of the set in force on its day.
+fn sets_of<'d>(batch: &RecordBatch, dated: impl Fn(usize) -> &'d Dated) -> Vec<usize> {
+    let times = batch::times(batch, Field::TIME_SOURCE.column()).expect("every event has a time");
+    let mut last = None;
     let mut sets = Vec::with_capacity(times.len());
-    for time in times.values() {
-        let day = time::day(*time);
-        if day != last.0 {
-            last = (day, dated.place(day));
-        }
-        sets.push(last.1);
+    for (row, time) in times.values().iter().enumerate() {
+        let key = (std::ptr::from_ref(dated(row)), time::day(*time));
+        let set = match last {
+            Some((before, set)) if before == key => set,
+            _ => dated(row).place(key.1),
+        };
+        last = Some((key, set));
+        sets.push(set);
     }
     sets
 }

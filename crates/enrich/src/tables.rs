@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use event::time;
 use ipnet::IpNet;
 
 use crate::aliases::Aliases;
-use crate::database::{Answer, Database};
+use crate::database::{Answer, Bytes, Database};
 use crate::networks::{Network, Networks};
 use crate::scope::Scope;
 
@@ -24,6 +25,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 4] = [Kind::Networks, Kind::Addresses, Kind::Aliases, Kind::Scope];
+
     pub fn name(self) -> &'static str {
         match self {
             Kind::Networks => "networks",
@@ -44,7 +47,28 @@ pub struct Part {
     pub day: i32,
     /// The name of its bytes, by [`event::id::name`].
     pub hash: String,
+    bytes: Bytes,
     content: Content,
+}
+
+/// A line of a list of tables: which one is meant, without what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub kind: Kind,
+    pub name: String,
+    pub day: i32,
+    pub hash: String,
+}
+
+impl Listed {
+    pub fn parse(line: &str) -> Option<Listed> {
+        // A name may hold spaces.
+        let (line, hash) = line.rsplit_once(' ')?;
+        let (line, day) = line.rsplit_once(' ')?;
+        let (kind, name) = line.split_once(' ')?;
+        let kind = Kind::ALL.into_iter().find(|one| one.name() == kind)?;
+        Some(Listed { kind, name: name.to_owned(), day: time::day(time::parse(day).ok()?), hash: hash.to_owned() })
+    }
 }
 
 #[derive(Debug)]
@@ -69,9 +93,34 @@ impl Part {
 
     /// The same of bytes whose name is known: they are not all read then.
     pub fn addresses_of(name: &str, hash: String, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
-        let database = Database::open(bytes).map_err(|error| format!("the table \"{name}\" is {error}"))?;
+        let bytes = Bytes(Arc::new(bytes));
+        let database = Database::open(bytes.clone()).map_err(|error| format!("the table \"{name}\" is {error}"))?;
         let day = i32::try_from(database.build_epoch() / SECONDS_A_DAY).unwrap_or(i32::MAX);
-        Ok(Part { kind: Kind::Addresses, name: name.to_owned(), day, hash, content: Content::Addresses(database) })
+        Ok(Part { kind: Kind::Addresses, name: name.to_owned(), day, hash, bytes, content: Content::Addresses(database) })
+    }
+
+    /// The table that a list names, of its bytes.
+    pub fn listed(listed: &Listed, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
+        let Listed { kind, name, day, hash } = listed;
+        if *kind == Kind::Addresses {
+            return Part::addresses_of(name, hash.clone(), bytes);
+        }
+        let text = std::str::from_utf8(bytes.as_ref()).map_err(|_| format!("the table \"{name}\" is not UTF-8"))?;
+        match kind {
+            Kind::Networks => Part::networks(name, *day, text),
+            Kind::Aliases => Part::aliases(name, *day, text),
+            Kind::Scope | Kind::Addresses => Part::scope(name, *day, text),
+        }
+    }
+
+    /// The table as it was given.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
+    /// Whether it is the one that a list means.
+    pub fn is(&self, listed: &Listed) -> bool {
+        (self.kind, &self.name, self.day, &self.hash) == (listed.kind, &listed.name, listed.day, &listed.hash)
     }
 
     /// Listed networks: see [`Networks::parse`].
@@ -91,7 +140,8 @@ impl Part {
 
     fn of_text(kind: Kind, name: &str, day: i32, text: &str, parse: impl FnOnce(&str) -> Result<Content, String>) -> Result<Part, String> {
         let content = parse(text).map_err(|error| format!("the table \"{name}\" of {}: {error}", kind.name()))?;
-        Ok(Part { kind, name: name.to_owned(), day, hash: event::id::name(text.as_bytes()), content })
+        let bytes = Bytes(Arc::new(text.to_owned()));
+        Ok(Part { kind, name: name.to_owned(), day, hash: event::id::name(text.as_bytes()), bytes, content })
     }
 
     fn has_places(&self) -> bool {
@@ -119,14 +169,20 @@ impl Default for Tables {
     }
 }
 
+/// Tables, each in a line: its kind, name, day and hash.
+pub(crate) fn list(parts: &[Arc<Part>]) -> String {
+    let mut list = String::new();
+    for part in parts {
+        let Part { kind, name, day, hash, .. } = part.as_ref();
+        writeln!(list, "{} {name} {} {hash}", kind.name(), time::day_name(*day)).expect("a string takes any text");
+    }
+    list
+}
+
 impl Tables {
     pub fn of(mut parts: Vec<Arc<Part>>) -> Tables {
         parts.sort_by_key(|part| part.kind);
-        let mut list = String::new();
-        for part in &parts {
-            let Part { kind, name, day, hash, .. } = part.as_ref();
-            writeln!(list, "{} {name} {} {hash}", kind.name(), event::time::day_name(*day)).expect("a string takes any text");
-        }
+        let list = list(&parts);
         Tables { parts, name: event::id::name(list.as_bytes()), list }
     }
 

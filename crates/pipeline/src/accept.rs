@@ -80,7 +80,7 @@ impl Intake<'_> {
                 }
             };
             if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
-                self.refuse_erased(&mark.id, &origin).await?;
+                each(self.refuse_erased(&mark.id, origin).await?);
                 continue;
             }
             let arrival = store::Arrival {

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::accept::HandedIn;
 use crate::read::{Tally, Worker, read};
-use crate::reread::NotKept;
+use crate::reread::{Enrichment, KeptTables, NotKept};
 
 /// What became of a report.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ pub enum Outcome {
 pub struct Intake<'a> {
     pub store: &'a Store,
     pub catalog: &'a Catalog,
-    pub tables: &'a Dated,
+    pub tables: &'a Arc<Dated>,
+    pub kept_tables: &'a dyn KeptTables,
     /// Threads that understand rows; one more cuts them.
     pub threads: usize,
     /// What the program calls itself in a delivery's row.
@@ -132,10 +133,10 @@ impl Intake<'_> {
         self.catalog.feed_at(id, at).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
     }
 
-    pub(crate) async fn refuse_erased(&self, report_id: &str, origin: &str) -> Result<()> {
+    /// What becomes of a report that was erased, should it arrive again.
+    pub(crate) async fn refuse_erased(&self, report_id: &str, origin: String) -> Result<Outcome> {
         self.store.delete_report(report_id).await?;
-        warn!(report = %report_id, %origin, "this report was erased, or a person in it: it is not taken in again");
-        Ok(())
+        Ok(Outcome::Refused { origin, why: anyhow!("this report was erased, or a person in it: it is not taken in again") })
     }
 
     /// Reads one delivery and lets it wait for company.
@@ -153,7 +154,7 @@ impl Intake<'_> {
             self.commit(waiting, known, now, each).await?;
             let arrival = read.arrival;
             info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
-            match self.reread_days(&arrival.feed, days, now).await {
+            match self.reread_days(&arrival.feed, days, Enrichment::AsRead, now).await {
                 Err(error) if error.is::<NotKept>() => {
                     // A day is never of two readings. The arrival stays, and every start tries again.
                     let why = error.context("it waits, for the feed's table has changed and its days must be read again");
@@ -191,7 +192,9 @@ impl Intake<'_> {
 
     async fn read_arrival(&self, arrival: store::Arrival) -> Result<Waiting> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
-        let append = self.append(feed, arrival.size, None).await?;
+        let (tables, defaults) = (self.tables.clone(), Defaults { severity: feed.severity });
+        let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
+        let append = self.append(feed, arrival.size, None).await?.completed_by(enrich);
         let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
     }
@@ -200,9 +203,7 @@ impl Intake<'_> {
         const BYTES_A_ROW: u64 = 200;
         let columns = columns(feed);
         let settings = AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days };
-        let (tables, defaults) = (self.tables.clone(), Defaults { severity: feed.severity });
-        let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
-        Ok(self.store.append(settings).await?.completed_by(enrich))
+        self.store.append(settings).await
     }
 
     /// Reads a kept report into an append; says also which days its rows are of.
@@ -217,7 +218,7 @@ impl Intake<'_> {
         let tally = tokio::task::block_in_place(|| {
             let input = unpack(self.store.open_report(kept.report_id)?, kept.size, Caps::default())?;
             read(feed, feed::Arrival { at: kept.at }, input, self.threads, || {
-                Ok(StoreWorker { feed, report_id: kept.report_id, writer: append.writer(), shared: &shared })
+                Ok(StoreWorker { feed, kept, writer: append.writer(), shared: &shared })
             })
         })
         .with_context(|| format!("reading report {} of {}", kept.report_id, feed.id))?;
@@ -245,7 +246,7 @@ impl Intake<'_> {
             let mut rest = Vec::new();
             for one in group {
                 if erased.contains(&one.arrival.report_id) {
-                    self.refuse_erased(&one.arrival.report_id, &one.arrival.origin).await?;
+                    each(self.refuse_erased(&one.arrival.report_id, one.arrival.origin).await?);
                     self.store.remove_arrival(&one.arrival.id).await?;
                     continue;
                 }
@@ -297,7 +298,7 @@ impl Intake<'_> {
             report_id: arrival.report_id,
             size: arrival.size,
             table_version,
-            tables: self.tables.on(time::day(arrival.time)).name().to_owned(),
+            tables: self.tables.name().to_owned(),
             rows: tally.rows,
             events: outcome.events,
             repeats: outcome.repeats,
@@ -317,15 +318,18 @@ pub(crate) struct Kept<'a> {
     pub(crate) report_id: &'a str,
     pub(crate) size: u64,
     pub(crate) at: Micros,
+    /// The tables that its rows are to be enriched with, where they are not all enriched with the same.
+    pub(crate) tables: Option<&'a str>,
 }
 
 impl<'a> Kept<'a> {
     fn of_arrival(arrival: &'a store::Arrival) -> Kept<'a> {
-        Kept { delivery_id: &arrival.id, report_id: &arrival.report_id, size: arrival.size, at: arrival.time }
+        Kept { delivery_id: &arrival.id, report_id: &arrival.report_id, size: arrival.size, at: arrival.time, tables: None }
     }
 
-    pub(crate) fn of_delivery(delivery: &'a store::Delivery) -> Kept<'a> {
-        Kept { delivery_id: &delivery.id, report_id: &delivery.report_id, size: delivery.size, at: delivery.time }
+    pub(crate) fn of_delivery(delivery: &'a store::Delivery, tables: &'a str) -> Kept<'a> {
+        let store::Delivery { id, report_id, size, time, .. } = delivery;
+        Kept { delivery_id: id, report_id, size: *size, at: *time, tables: Some(tables) }
     }
 }
 
@@ -380,7 +384,7 @@ fn days_of(events: &RecordBatch) -> Days {
 /// Appends, on one thread.
 struct StoreWorker<'a> {
     feed: &'a Feed,
-    report_id: &'a str,
+    kept: &'a Kept<'a>,
     writer: AppendWriter,
     shared: &'a Shared,
 }
@@ -402,11 +406,10 @@ impl Worker for StoreWorker<'_> {
         }
         self.shared.days.lock().unwrap_or_else(PoisonError::into_inner).extend(days_of(&piece.events));
         let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
-        let named = batch::with_columns(
-            &piece.events,
-            vec![("feed", constant(&self.feed.id)), ("provider", constant(&self.feed.provider)), ("report_id", constant(self.report_id))],
-        );
-        self.writer.push(named)
+        let mut said = vec![("feed", self.feed.id.as_str()), ("provider", &self.feed.provider), ("report_id", self.kept.report_id)];
+        said.extend(self.kept.tables.map(|tables| ("tables", tables)));
+        let said = said.into_iter().map(|(column, text)| (column, constant(text))).collect();
+        self.writer.push(batch::with_columns(&piece.events, said))
     }
 
     fn end(self) -> Result<()> {

@@ -16,6 +16,14 @@ pub enum Of {
     Provider(String),
 }
 
+impl std::fmt::Display for Of {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Of::Feed(name) | Of::Provider(name) => name,
+        })
+    }
+}
+
 /// A report before it is read: its name, how it begins, and when it came, as far as that is known.
 #[derive(Debug)]
 pub struct Unread<'r, F> {

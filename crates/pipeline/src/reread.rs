@@ -1,14 +1,16 @@
-//! Reading kept reports again, with today's tables of feeds and the enrichment tables of their own days.
+//! Reading kept reports again, with today's tables of feeds and the enrichment tables that they were read with before.
 //!
 //! Whole days of a feed are read again, from every delivery that touched them, and replaced in one commit; so a day
 //! is never of two readings, and a row that moved to another day takes that day along.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use enrich::{Dated, Defaults};
 use event::time::{self, Micros};
-use store::Days;
+use store::{Complete, Days};
 
 use crate::ingest::{Intake, Kept};
 use crate::read::Tally;
@@ -20,6 +22,21 @@ pub enum What {
     Feed { feed: String, since: Option<i32> },
     /// The days that a report touched.
     Report { report_id: String },
+}
+
+/// Which tables rows are enriched with when they are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrichment {
+    /// Those that they were read with before: what is known of the world since then moves no event.
+    AsRead,
+    /// Those that there are today.
+    Anew,
+}
+
+/// Where the enrichment tables are that reports were read with.
+pub trait KeptTables: std::fmt::Debug + Sync {
+    /// The tables that go by this name. Blocks.
+    fn named(&self, name: &str) -> Result<Arc<Dated>>;
 }
 
 /// What reading again came to.
@@ -34,7 +51,7 @@ pub struct Reread {
 
 impl Intake<'_> {
     /// Reads again, feed by feed.
-    pub async fn reread(&self, what: &What, now: Micros) -> Result<Vec<Reread>> {
+    pub async fn reread(&self, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         let deliveries = self.store.deliveries(match what {
             What::Feed { feed, .. } => Some(feed),
             What::Report { .. } => None,
@@ -62,15 +79,15 @@ impl Intake<'_> {
         }
         let mut done = Vec::new();
         for (feed, days) in by_feed {
-            done.push(self.reread_days(&feed, days, now).await?);
+            done.push(self.reread_days(&feed, days, enrichment, now).await?);
         }
         Ok(done)
     }
 
     /// Reads these days of a feed again, and those that their rows move to.
-    pub(crate) async fn reread_days(&self, feed: &str, mut days: Days, now: Micros) -> Result<Reread> {
+    pub(crate) async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
         loop {
-            let attempt = self.read_days(feed, &days).await?;
+            let attempt = self.read_days(feed, &days, enrichment).await?;
             if attempt.found.moved_to.is_subset(&days) {
                 return self.replace(feed, days, attempt, now).await;
             }
@@ -79,43 +96,53 @@ impl Intake<'_> {
     }
 
     /// Reads every delivery that touched one of these days, in the order in which they came.
-    async fn read_days(&self, feed: &str, days: &Days) -> Result<Attempt> {
+    async fn read_days(&self, feed: &str, days: &Days, enrichment: Enrichment) -> Result<Attempt> {
         let touching = async || -> Result<Vec<store::Delivery>> {
             Ok(self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !days_of(delivery).is_disjoint(days)).collect())
         };
         let first = touching().await?;
         let Some(last) = first.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
         let size = first.iter().map(|delivery| delivery.size).sum();
-        let append = self.append(self.feed(feed, last.time)?, size, Some(days)).await?;
+        let newest = self.feed(feed, last.time)?;
+        let append = self.append(newest, size, Some(days)).await?;
         // What others have committed by now is replaced: so its deliveries must be among those that are read.
         self.store.others_recorded(feed, PATIENCE).await?;
         let deliveries = touching().await?;
         let mut kept = Vec::new();
-        for delivery in &deliveries {
-            if !self.store.is_erased(&delivery.report_id).await? {
-                self.require_report(delivery).await?;
-                kept.push(delivery);
+        let mut read_with = BTreeMap::new();
+        for delivery in deliveries {
+            if self.store.is_erased(&delivery.report_id).await? {
+                continue;
             }
+            if !self.store.has_report(&delivery.report_id).await? {
+                bail!(NotKept::Report(delivery));
+            }
+            let tables = match enrichment {
+                Enrichment::AsRead => delivery.tables.clone(),
+                Enrichment::Anew => self.tables.name().to_owned(),
+            };
+            if !read_with.contains_key(&tables) {
+                match tokio::task::block_in_place(|| self.kept_tables.named(&tables)) {
+                    Ok(these) => drop(read_with.insert(tables.clone(), these)),
+                    Err(error) => bail!(NotKept::Tables(delivery, error)),
+                }
+            }
+            kept.push((delivery, tables));
         }
+        let defaults = Defaults { severity: newest.severity };
+        let append = append.completed_by(Complete(Arc::new(move |events| enrich::enrich_as_read(&read_with, &defaults, &events))));
         let mut found = Found::default();
-        for delivery in kept {
+        for (delivery, tables) in kept {
             let table = self.feed(feed, delivery.time)?;
-            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(delivery), &append)?;
+            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append)?;
             // Days that the delivery was known to touch are either read again now or as they should be.
             found.moved_to.extend(seen.difference(&delivery.days));
             found.rejected += tally.rejected;
             found.reports.insert(delivery.report_id.clone());
             found.rejects.push(rejects);
-            found.read.push(Read { delivery: delivery.clone(), version: table.version.clone(), tally, seen });
+            found.read.push(Read { delivery, version: table.version.clone(), tables, tally, seen });
         }
         Ok(Attempt { found, events: append.finish().await? })
-    }
-
-    async fn require_report(&self, delivery: &store::Delivery) -> Result<()> {
-        if self.store.has_report(&delivery.report_id).await? {
-            return Ok(());
-        }
-        bail!(NotKept(delivery.clone()));
     }
 
     async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
@@ -142,19 +169,28 @@ impl Intake<'_> {
 /// How long somebody may take between committing events and recording the delivery that brought them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A report is not kept any more that is needed to read days again.
+/// Something is not kept any more that is needed to read days again.
 #[derive(Debug)]
-pub(crate) struct NotKept(store::Delivery);
+pub(crate) enum NotKept {
+    Report(store::Delivery),
+    /// The enrichment tables that it was read with, and why they cannot be had.
+    Tables(store::Delivery, anyhow::Error),
+}
 
 impl std::fmt::Display for NotKept {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let NotKept(delivery) = self;
-        let (at, days) = (time::iso(delivery.time), store::days_text(&delivery.days));
-        write!(
-            out,
-            "the report {} of {}, {at}, is not kept any more: the days {days} cannot be read again",
-            delivery.report_id, delivery.feed
-        )
+        let (NotKept::Report(delivery) | NotKept::Tables(delivery, _)) = self;
+        let (report, feed, at) = (&delivery.report_id, &delivery.feed, time::iso(delivery.time));
+        match self {
+            NotKept::Report(_) => write!(out, "the report {report} of {feed}, {at}, is not kept any more")?,
+            NotKept::Tables(_, why) => write!(
+                out,
+                "the enrichment tables {} with which the report {report} of {feed}, {at}, was read cannot be had ({why:#}; \
+                 `waglan reread --new-tables` takes today's)",
+                delivery.tables
+            )?,
+        }
+        write!(out, ": the days {} cannot be read again", store::days_text(&delivery.days))
     }
 }
 
@@ -175,6 +211,8 @@ struct Found {
 struct Read {
     delivery: store::Delivery,
     version: String,
+    /// The enrichment tables with which its rows of these days were read.
+    tables: String,
     tally: Tally,
     /// The days that its rows speak of now.
     seen: Days,
@@ -190,12 +228,13 @@ impl Read {
 
     /// As it is recorded once these days are of the new reading.
     fn revised(self, reread: &Days) -> store::Delivery {
-        let Read { mut delivery, version, tally, seen } = self;
+        let Read { mut delivery, version, tables, tally, seen } = self;
         let others: Days = delivery.days.difference(reread).copied().collect();
         if others.is_empty() {
             delivery.table_version = version;
         }
         delivery.days = &seen | &others;
+        delivery.tables = tables;
         (delivery.rows, delivery.rejects, delivery.ignored) = (tally.rows, tally.rejected, tally.ignored);
         // Which rows were known before is not told apart when many deliveries are read at once: as many as there were.
         let understood = tally.rows.saturating_sub(tally.rejected + tally.ignored + delivery.erased);

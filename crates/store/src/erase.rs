@@ -123,7 +123,7 @@ impl Store {
     /// column, the rejects and sightings of them, and the values in all kept reports, of which each is read. A report
     /// that is packed, or says it in another way, is deleted whole: its days cannot be read again then.
     pub async fn erase_person(&self, values: &[String], erasing: &Erasing) -> Result<Erasure> {
-        let words: Vec<String> = values.iter().map(|value| value.trim().to_ascii_lowercase()).filter(|value| !value.is_empty()).collect();
+        let words: Vec<String> = values.iter().flat_map(|value| spellings(value.trim())).collect();
         if words.is_empty() {
             bail!("an erasure needs at least one value, such as an address of mail");
         }
@@ -380,6 +380,24 @@ impl Rewrite for Matching {
     }
 }
 
+/// How a value is written in reports, in lower case: as it is, as addresses of web pages carry it along, and as mail does.
+fn spellings(value: &str) -> BTreeSet<String> {
+    let lower = value.to_ascii_lowercase();
+    let with_signs_as = |sign: fn(u8) -> String| -> String {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        lower.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { sign(byte) }).collect()
+    };
+    let escaped = with_signs_as(|byte| format!("%{byte:02x}"));
+    let form = escaped.replace("%20", "+");
+    let mail = with_signs_as(|byte| format!("={byte:02x}"));
+    [lower, escaped, form, mail].into_iter().filter(|word| !word.is_empty()).collect()
+}
+
+/// Whether a text says one of these values, in any spelling.
+pub fn says(text: &str, values: &[String]) -> bool {
+    has_word(text.as_bytes(), &values.iter().flat_map(|value| spellings(value.trim())).collect::<Vec<_>>())
+}
+
 /// Whether one of the words stands in the text by itself: `192.0.2.1` is not in `192.0.2.10`, nor `example.org`
 /// in `www.example.org`. Words are in lower case, the text in any.
 fn has_word(text: &[u8], words: &[String]) -> bool {
@@ -392,8 +410,13 @@ fn next_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
     (from..=last).find(|start| {
         let (before, there) = text.split_at(*start);
         let (there, after) = there.split_at(word.len());
-        there.eq_ignore_ascii_case(word) && !runs_on(before.iter().rev()) && !runs_on(after.iter())
+        there.eq_ignore_ascii_case(word) && (ends_with_escape(before) || !runs_on(before.iter().rev())) && !runs_on(after.iter())
     })
+}
+
+/// Whether a text ends with a sign in hexadecimal, `%3D`, whose digits are no part of what follows.
+fn ends_with_escape(text: &[u8]) -> bool {
+    matches!(text, [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
 /// Whether a word goes on in this direction: with a letter or digit, or with one behind a joining sign.
@@ -409,7 +432,7 @@ fn runs_on<'a>(mut beside: impl Iterator<Item = &'a u8>) -> bool {
 const PIECE: usize = 1 << 20;
 
 /// What beside a word tells whether it goes on, in bytes.
-const BESIDE: usize = 2;
+const BESIDE: usize = 3;
 
 fn has_words(from: impl Read, words: &[String]) -> Result<bool> {
     Ok(blot_out(&mut UpToDamage(from), &mut io::sink(), words, PIECE)?)
@@ -454,6 +477,18 @@ fn blot_out(from: &mut dyn Read, to: &mut dyn Write, words: &[String], piece: us
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_value_is_found_as_the_web_and_mail_write_it() {
+        let expected = [
+            "jane doe <j@example.org>",
+            "jane%20doe%20%3cj%40example.org%3e",
+            "jane+doe+%3cj%40example.org%3e",
+            "jane=20doe=20=3cj=40example.org=3e",
+        ];
+        assert!(spellings("Jane Doe <j@example.org>").iter().eq(expected.iter().copied().collect::<BTreeSet<_>>()));
+        assert!(spellings("").is_empty());
+    }
+
     #[track_caller]
     fn check(text: &str, word: &str, expected: &str) {
         for piece in (1..12).chain([PIECE]) {
@@ -470,6 +505,8 @@ mod tests {
         check("www.example.org example.org", "example.org", "www.example.org xxxxxxxxxxx");
         check("{\"mail\":\"jane@example.org\"}", "jane@example.org", "{\"mail\":\"xxxxxxxxxxxxxxxx\"}");
         check("janet", "jane", "janet");
+        check("?u%3Djane%26x", "jane", "?u%3Dxxxx%26x");
+        check("3djane", "jane", "3djane");
         check("", "jane", "");
     }
 }

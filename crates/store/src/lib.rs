@@ -42,7 +42,7 @@ pub use arrivals::Arrival;
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};
-pub use erase::{Erasing, Erasure, Unpack};
+pub use erase::{Erasing, Erasure, Unpack, says};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};

@@ -40,7 +40,7 @@ impl Doctor {
         for missing in desk.missing_tables(time::day(clock::now())) {
             say(false, missing.to_owned())?;
         }
-        for idle in desk.idle_retention().await? {
+        for idle in desk.idle_retention(&operator()).await? {
             say(false, idle)?;
         }
         const COUNTS: &str =

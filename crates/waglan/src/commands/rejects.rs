@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use desk::{Access, Sql, What};
+use desk::{Access, Enrichment, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -91,7 +91,7 @@ impl Retry {
     async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
         let what = What::Feed { feed: self.feed.clone(), since: None };
-        let done = desk.reread(&operator(), &what, clock::now()).await?;
+        let done = desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await?;
         Ok(reread::tell(&done))
     }
 }

@@ -1,14 +1,16 @@
-//! `waglan reread`: kept reports again, with today's tables.
+//! `waglan reread`: kept reports again, with today's tables of feeds.
 
 use anyhow::Result;
 use clap::Args;
-use desk::{Access, Reread, What};
+use desk::{Access, Enrichment, Reread, What};
 use event::time::{self, Micros};
 
 use super::{operator, time_argument};
 use crate::{Ended, Place, clock, output};
 
-/// Read kept reports again with today's tables. Whole days of a feed are replaced in one commit.
+/// Read kept reports again with today's tables of feeds. Whole days of a feed are replaced in one commit.
+///
+/// Countries, AS numbers, names and scope stay those of the first reading, unless newer ones are asked for.
 #[derive(Debug, Args)]
 pub(crate) struct RereadCommand {
     /// A feed's days
@@ -20,6 +22,9 @@ pub(crate) struct RereadCommand {
     /// The days that a report touched
     #[arg(long, value_name = "HASH")]
     report: Option<String>,
+    /// Enrich with today's tables and scope, and not with those of the first reading
+    #[arg(long)]
+    new_tables: bool,
 }
 
 impl RereadCommand {
@@ -29,7 +34,8 @@ impl RereadCommand {
             (None, report) => What::Report { report_id: report.clone().unwrap_or_default() },
         };
         let desk = place.desk(Access::Write).await?;
-        let done = desk.reread(&operator(), &what, clock::now()).await?;
+        let enrichment = if self.new_tables { Enrichment::Anew } else { Enrichment::AsRead };
+        let done = desk.reread(&operator(), &what, enrichment, clock::now()).await?;
         Ok(tell(&done))
     }
 }

@@ -73,7 +73,7 @@ impl StoreCommand {
             }
             StoreCommand::Retain => {
                 let done = desk.retain(&actor, now).await?;
-                for idle in desk.idle_retention().await? {
+                for idle in desk.idle_retention(&operator()).await? {
                     output::say(&idle);
                     ended = Ended::WithRejects;
                 }
