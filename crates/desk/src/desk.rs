@@ -48,7 +48,7 @@ impl Desk {
         let folder = folder_of(&location, &configuration);
         match &folder {
             _ if access == Access::Read => {}
-            Some(folder) => std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?,
+            Some(folder) => make_private(folder).with_context(|| format!("making the folder {}", folder.display()))?,
             None => bail!("the data is in a bucket: state in the configuration which folder holds the rest, as home = \"/var/lib/waglan\""),
         }
         let settings = Settings {
@@ -91,6 +91,14 @@ impl Desk {
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
         self.configuration.threads.unwrap_or_else(processors)
     }
+}
+
+/// Reports hold what nobody else may read: a folder that is made is its owner's, who may open it to others.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 /// The feeds that a desk at this place knows, without opening it.

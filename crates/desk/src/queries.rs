@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
+use event::time::Micros;
 use futures::StreamExt;
 use store::{Answer, Limits};
 
@@ -30,6 +31,12 @@ impl Desk {
             rows: sql.rows,
         };
         self.store.query(sql.text, vec![("feeds", feeds_batch(&self.catalog))], &limits).await
+    }
+
+    /// When something was last stored, by the storage's own clock: no clock that is right is behind it.
+    pub async fn last_written(&self, actor: &Actor) -> Result<Option<Micros>> {
+        actor.require(Action::Query)?;
+        self.store.last_written().await
     }
 
     /// A kept report's bytes as they came.

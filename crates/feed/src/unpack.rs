@@ -51,6 +51,8 @@ pub enum Packing {
     Gzip,
     Zstd,
     Zip,
+    /// One of these, which are not read.
+    Foreign(&'static str),
 }
 
 impl Packing {
@@ -59,6 +61,10 @@ impl Packing {
             [0x1f, 0x8b, ..] => Packing::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Packing::Zip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Foreign("xz"),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Packing::Foreign("bz2"),
+            [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Packing::Foreign("7z"),
+            [b'R', b'a', b'r', b'!', 0x1a, 7, ..] => Packing::Foreign("rar"),
             _ => Packing::None,
         }
     }
@@ -74,10 +80,12 @@ pub fn unpack<'r>(input: impl Read + 'r, size: u64, caps: Caps) -> io::Result<Bo
         Err(damaged) if Damaged::is(&damaged) => return Ok(Box::new(Unreadable(Some(damaged)))),
         Err(error) => return Err(error),
     };
+    let refused = |why: String| -> Box<dyn Read + 'r> { Box::new(Unreadable(Some(Damaged::error(why)))) };
     Ok(match packing {
         Packing::Gzip => capped(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
         Packing::Zstd => capped(Box::new(zstd::Decoder::with_buffer(input)?)),
-        Packing::Zip => Box::new(NotUnpacked),
+        Packing::Zip => refused("it is a zip within another packing: unpack one of them".to_owned()),
+        Packing::Foreign(name) => refused(format!("it is packed as {name}, which is not read: unpack it, or pack it as gz, zst or zip")),
         Packing::None => Box::new(Unpacked(input)),
     })
 }
@@ -122,15 +130,6 @@ impl<R: Read> Read for Unpacked<R> {
             io::ErrorKind::Interrupted => error,
             _ => own_error(error),
         })
-    }
-}
-
-/// A zip within something packed.
-struct NotUnpacked;
-
-impl Read for NotUnpacked {
-    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
-        Err(Damaged::error("it is a zip within another packing: unpack one of them"))
     }
 }
 
@@ -253,6 +252,16 @@ mod tests {
             assert_eq!(why, "the delivery unpacks to more than 0 MiB: refused");
         }
         assert_eq!(unpacked(&[b'x'; 2000], CAPS), (2000, String::new()), "what is not packed is as large as it came");
+    }
+
+    #[test]
+    fn packings_that_are_not_read_are_told() {
+        for (head, name) in [(&b"\xfd7zXZ\0\0"[..], "xz"), (b"BZh91AY&SY", "bz2"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar")]
+        {
+            let (length, why) = unpacked(head, CAPS);
+            assert_eq!((length, why), (0, format!("it is packed as {name}, which is not read: unpack it, or pack it as gz, zst or zip")));
+        }
+        assert_eq!(unpacked(b"BZh9,1", CAPS), (6, String::new()), "a cell may begin so");
     }
 
     #[test]

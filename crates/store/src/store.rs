@@ -129,6 +129,12 @@ impl Store {
         self.settings.memory_limit / 4
     }
 
+    /// When something was last stored, by the storage's own clock.
+    pub async fn last_written(&self) -> Result<Option<Micros>> {
+        let log = self.place.list("deliveries/_delta_log").await?;
+        Ok(log.into_iter().map(|entry| entry.modified).max())
+    }
+
     /// Begins to append a delivery's events.
     pub async fn append(&self, settings: AppendSettings<'_>) -> Result<Append> {
         self.require_write()?;

@@ -1026,6 +1026,24 @@ fn the_doctor_knows_what_is_missing_and_what_is_wrong() {
     std::fs::write(data.join("waglan.toml"), "[scope]\ncountries = [\"Hongkong\"]\n").expect("writable");
     let (code, said) = doctor();
     assert!(code == Some(1) && said.contains("countries: \"Hongkong\": not a country's two letters"), "{said}");
+    std::fs::remove_file(data.join("waglan.toml")).expect("it is there");
+    let entry = files_below(&data.join("deliveries/_delta_log")).pop().expect("there is one");
+    let in_2100 = std::time::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+    std::fs::File::options().append(true).open(entry).and_then(|entry| entry.set_modified(in_2100)).expect("it is ours");
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains(": one of both clocks is wrong"), "{said}");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&data).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "nobody else may read it");
+    // Before there is any data, the tables of feeds are looked at.
+    std::fs::remove_dir_all(&data).expect("ours");
+    let own = folder.path().join("own");
+    std::fs::create_dir_all(own.join("nobody")).expect("writable");
+    std::fs::write(own.join("nobody/list.toml"), "name = 1").expect("writable");
+    let configuration = written(&folder, "waglan.toml", format!("feeds = \"{}\"\n", own.display()));
+    let said = run(waglan(&data).arg("doctor").arg("--config").arg(configuration));
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("BAD  the table nobody/list.toml") && said.contains("BAD  the store at"), "{said}");
 }
 
 /// Of a person nothing is left after its days, in no table; the most specific rule holds; days of sightings are still counted.

@@ -3,13 +3,16 @@
 use anyhow::Result;
 use clap::Args;
 use desk::{Access, Sql};
-use event::time;
+use event::time::{self, Micros};
 
 use super::operator;
 use crate::{Ended, Place, clock, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {}
+
+/// Clocks of two machines that both are right differ by less.
+const DIFFERENCE: Micros = 300 * time::SECOND;
 
 impl Doctor {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
@@ -26,6 +29,11 @@ impl Doctor {
                 return Ok(Ended::WithRejects);
             }
         }
+        let catalog = place.catalog()?;
+        for (file, why) in &catalog.broken {
+            say(false, format!("the table {file}: {why}"))?;
+        }
+        say(true, format!("{} feeds are known", catalog.feeds().count()))?;
         let desk = match place.desk(Access::Read).await {
             Ok(desk) => desk,
             Err(error) => {
@@ -33,11 +41,19 @@ impl Doctor {
                 return Ok(Ended::WithRejects);
             }
         };
-        for (file, why) in &desk.catalog().broken {
-            say(false, format!("the table {file}: {why}"))?;
+        let now = clock::now();
+        match desk.last_written(&operator()).await? {
+            Some(written) if written > now + DIFFERENCE => say(
+                false,
+                format!(
+                    "the clock says {}, but the store was written to at {}: one of both clocks is wrong",
+                    time::iso(now),
+                    time::iso(written)
+                ),
+            )?,
+            _ => say(true, format!("the clock says {}", time::iso(now)))?,
         }
-        say(true, format!("{} feeds are known", desk.catalog().feeds().count()))?;
-        for missing in desk.missing_tables(time::day(clock::now())) {
+        for missing in desk.missing_tables(time::day(now)) {
             say(false, missing.to_owned())?;
         }
         for idle in desk.idle_retention(&operator()).await? {

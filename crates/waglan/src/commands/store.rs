@@ -62,14 +62,18 @@ impl StoreCommand {
                 )
             }
             StoreCommand::Erase(erase) => {
-                let done = match &erase.report {
-                    Some(report) => desk.erase_report(&actor, report, &erase.reason, now).await?,
-                    None => desk.erase_person(&actor, &erase.person, &erase.reason, now).await?,
+                let (done, sightings) = match &erase.report {
+                    Some(report) => {
+                        let done = desk.erase_report(&actor, report, &erase.reason, now).await?;
+                        (done, "sightings of its days counted anew".to_owned())
+                    }
+                    None => {
+                        let done = desk.erase_person(&actor, &erase.person, &erase.reason, now).await?;
+                        let sightings = format!("{} sightings", done.sightings);
+                        (done, sightings)
+                    }
                 };
-                format!(
-                    "erased: {} events, {} rejects, {} sightings; {} kept reports",
-                    done.events, done.rejects, done.sightings, done.reports
-                )
+                format!("erased: {} events, {} rejects; {} kept reports; {sightings}", done.events, done.rejects, done.reports)
             }
             StoreCommand::Retain => {
                 let done = desk.retain(&actor, now).await?;
