@@ -1,10 +1,11 @@
 //! The desk itself: everything that is open while the program runs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use anyhow::{Context, Result, bail};
-use enrich::Dated;
+use enrich::{Dated, Listed, Part};
 use feed::Catalog;
 use feed::catalog::File;
 use store::{Access, NameFunctions, Settings, Store};
@@ -35,6 +36,8 @@ pub struct Desk {
     /// The files of which the catalog is made.
     pub(crate) feed_files: Vec<File>,
     pub(crate) tables: Arc<Dated>,
+    /// Tables of before that are in use, so that none is fetched twice.
+    pub(crate) fetched: Mutex<HashMap<Listed, Weak<Part>>>,
     pub(crate) configuration: Configuration,
     pub(crate) audit: Audit,
     pub(crate) writer: String,
@@ -66,7 +69,8 @@ impl Desk {
         let feed_files = feed_files(feeds, &location, &configuration)?;
         let catalog = Catalog::read(&feed_files);
         let tables = Arc::new(tables::load(&configuration, folder.as_deref(), &malware_aliases)?);
-        Ok(Desk { store, catalog, feed_files, tables, configuration, audit: Audit::new(folder.clone()), writer, folder })
+        let (fetched, audit) = (Mutex::default(), Audit::new(folder.clone()));
+        Ok(Desk { store, catalog, feed_files, tables, fetched, configuration, audit, writer, folder })
     }
 
     pub fn catalog(&self) -> &Catalog {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 
 use anyhow::{Context, Result, anyhow, bail};
 use enrich::{Dated, Listed, Part};
@@ -190,12 +190,18 @@ impl Desk {
         if let Some(part) = self.tables.parts().iter().find(|part| part.is(listed)) {
             return Ok(part.clone());
         }
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = fetched.get(listed).and_then(Weak::upgrade) {
+            return Ok(part);
+        }
         let mut kept = self.store.open_table(&listed.hash)?;
         // On disk and mapped: one of addresses is large.
-        let mut file = tempfile::tempfile().context("making room for a kept table")?;
+        let temporary = self.configuration.temporary.as_deref().or(self.folder.as_deref());
+        let mut file = temporary.map_or_else(tempfile::tempfile, tempfile::tempfile_in).context("making room for a kept table")?;
         std::io::copy(&mut kept, &mut file).context("fetching a kept table")?;
-        let part = Part::listed(listed, map_file(&file)?).map_err(|wrong| anyhow!(wrong))?;
-        Ok(Arc::new(part))
+        let part = Arc::new(Part::listed(listed, map_file(&file)?).map_err(|wrong| anyhow!(wrong))?);
+        fetched.insert(listed.clone(), Arc::downgrade(&part));
+        Ok(part)
     }
 
     /// The tables that a name in the events' column `tables` stands for, each in a line: its kind, name, day and hash.

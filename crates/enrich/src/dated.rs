@@ -128,11 +128,13 @@ pub fn enrich_as_read(read_with: &BTreeMap<String, Arc<Dated>>, defaults: &Defau
 
 /// Enriches rows of a batch together that share tables, by a key for these.
 fn enrich_each<'t, K: Copy + Ord>(keys: &[K], tables: impl Fn(K) -> &'t Tables, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
-    let distinct: BTreeSet<K> = keys.iter().copied().collect();
-    if distinct.len() < 2 {
-        let none = Tables::default();
-        return enrich(distinct.first().map_or(&none, |key| tables(*key)), defaults, batch);
+    let Some(first) = keys.first() else {
+        return enrich(&Tables::default(), defaults, batch);
+    };
+    if keys.iter().all(|key| key == first) {
+        return enrich(tables(*first), defaults, batch);
     }
+    let distinct: BTreeSet<K> = keys.iter().copied().collect();
     let mut enriched = Vec::new();
     let mut places = vec![(0, 0); keys.len()];
     for key in distinct {

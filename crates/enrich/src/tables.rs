@@ -52,7 +52,7 @@ pub struct Part {
 }
 
 /// A line of a list of tables: which one is meant, without what is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
     pub kind: Kind,
     pub name: String,
