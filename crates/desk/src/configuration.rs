@@ -13,7 +13,7 @@ pub struct Configuration {
     pub home: Option<PathBuf>,
     /// A folder of feeds' tables beside those that the program knows; a table here wins over the program's.
     pub feeds: Option<PathBuf>,
-    /// In MiB: the whole process stays within it, and spills to disk beyond.
+    /// In MiB: what the whole process plans for; beyond it rows go to disk.
     pub memory: u64,
     /// Threads that understand rows; the machine's processors if not given.
     pub threads: Option<usize>,
