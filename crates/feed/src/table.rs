@@ -123,6 +123,8 @@ pub struct Assignment {
     pub conditions: Vec<Condition>,
     pub converters: Vec<Converter>,
     pub target: Target,
+    /// The target and the converters as the table writes them.
+    pub rule: String,
 }
 
 /// Whether a column's cell is (or is not) one of some words.
@@ -671,5 +673,5 @@ fn assignment(column: &str, rule: &str, conditions: &[Condition], maps: &HashMap
         },
     };
     let converters = parts.map(|part| convert::parse(part.trim(), maps)).collect::<Result<_, _>>()?;
-    Ok(Assignment { column: column.to_owned(), conditions: conditions.to_vec(), converters, target })
+    Ok(Assignment { column: column.to_owned(), conditions: conditions.to_vec(), converters, target, rule: rule.to_owned() })
 }

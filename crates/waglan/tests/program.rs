@@ -170,6 +170,17 @@ fn the_demo_run_twice_changes_nothing() {
 }
 
 #[test]
+fn a_feed_is_shown_with_what_its_table_makes_of_each_column() {
+    let folder = TempDir::new().expect("a folder");
+    let show = |feed: &str| succeed(waglan(folder.path()).args(["feed", "show", feed]));
+    let sinkhole = show("shadowserver/event_sinkhole_http");
+    assert!(sinkhole.contains("src_ip                   source.ip | address\n"), "{sinkhole}");
+    assert!(sinkhole.contains("http_url                 destination.url | any | request http_host application\n"), "{sinkhole}");
+    let tweets = show("tweetfeed/daily");
+    assert!(tweets.contains("value                    source.url | html  where type is url\n"), "{tweets}");
+}
+
+#[test]
 fn what_is_learned_later_moves_no_event() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");

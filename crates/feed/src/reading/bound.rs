@@ -92,7 +92,7 @@ fn complete(feed: &Feed, header: &Header) -> Vec<Assignment> {
             None if feed.own_names => Target::Extra(name.strip_prefix("extra.").unwrap_or(name).to_owned()),
             None => Target::Extra(name.clone()),
         };
-        assignments.push(Assignment { column: name.clone(), conditions: Vec::new(), converters: Vec::new(), target });
+        assignments.push(Assignment { column: name.clone(), conditions: Vec::new(), converters: Vec::new(), target, rule: String::new() });
     }
     assignments
 }

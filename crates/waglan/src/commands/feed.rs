@@ -114,7 +114,8 @@ impl Show {
                         )
                     })
                     .collect();
-                text += &format!("{:<24} {} {}\n", assignment.column, target(&assignment.target), conditions.join(", "));
+                let rule = std::iter::once(assignment.rule.clone()).chain(conditions).collect::<Vec<_>>().join("  ");
+                text += &format!("{:<24} {rule}\n", assignment.column);
             }
         }
         let unmentioned: Vec<&str> = feed
@@ -131,14 +132,6 @@ impl Show {
         }
         output::print(&text)?;
         Ok(Ended::Done)
-    }
-}
-
-fn target(target: &feed::table::Target) -> String {
-    match target {
-        feed::table::Target::Field(field) => field.name().to_owned(),
-        feed::table::Target::Extra(key) => format!("extra.{key}"),
-        feed::table::Target::Nothing => "not wanted".to_owned(),
     }
 }
 
