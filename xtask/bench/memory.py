@@ -17,9 +17,8 @@ def document(path, rows):
     """A list of servers as one JSON document, with nothing between its rows that a reader could stop at."""
     with path.open("w") as out:
         for place in range(rows):
-            address = ".".join(str(place >> shift & 255) for shift in (24, 16, 8, 0))
             server = {
-                "ip_address": f"10.{address.split('.', 1)[1]}",
+                "ip_address": f"10.{place >> 16 & 255}.{place >> 8 & 255}.{place & 255}",
                 "port": place % 65535 + 1,
                 "status": "online",
                 "hostname": f"vps-{place}.example.net",

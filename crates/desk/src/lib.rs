@@ -14,6 +14,7 @@ mod tables;
 pub use actor::{Action, Actor, Role};
 pub use configuration::{Configuration, Retention};
 pub use desk::{Desk, Opening, catalog, feed_folders};
+pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use pipeline::{
     Enrichment, HandedIn, Input, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find, open as open_delivery,
@@ -21,4 +22,4 @@ pub use pipeline::{
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use store::{Access, Answer, Delivery, days_of_text, days_text};
-pub use tables::{Installed, TableKind};
+pub use tables::Installed;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, Weak};
 
 use anyhow::{Context, Result, anyhow, bail};
-use enrich::{Dated, Listed, Part};
+use enrich::{Dated, Kind, Listed, Part};
 use event::time::{self, Micros};
 use memmap2::Mmap;
 use pipeline::KeptTables;
@@ -16,44 +16,13 @@ use crate::actor::{Action, Actor};
 use crate::configuration::Configuration;
 use crate::desk::Desk;
 
-/// The kinds of tables that are kept in files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableKind {
-    /// Places and AS numbers of addresses, in the MaxMind DB format.
-    Addresses,
-    /// Networks that somebody who knows has listed.
-    Networks,
-    /// Names of malware families.
-    Aliases,
-    /// What is ours to watch, where it changes over time.
-    Scope,
+/// The folder of tables of a kind.
+fn folder_of(kind: Kind) -> &'static str {
+    if kind == Kind::Addresses { "geo" } else { kind.name() }
 }
 
-impl TableKind {
-    const ALL: [TableKind; 4] = [TableKind::Addresses, TableKind::Networks, TableKind::Aliases, TableKind::Scope];
-
-    fn folder(self) -> &'static str {
-        match self {
-            TableKind::Addresses => "geo",
-            TableKind::Networks => "networks",
-            TableKind::Aliases => "aliases",
-            TableKind::Scope => "scope",
-        }
-    }
-
-    fn extension(self) -> &'static str {
-        if self == TableKind::Addresses { "mmdb" } else { "toml" }
-    }
-
-    fn part(self, name: &str, day: i32, bytes: Vec<u8>) -> Result<Part, String> {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| format!("the table \"{name}\" is not UTF-8"));
-        match self {
-            TableKind::Addresses => Part::addresses(name, bytes),
-            TableKind::Networks => Part::networks(name, day, &text(bytes)?),
-            TableKind::Aliases => Part::aliases(name, day, &text(bytes)?),
-            TableKind::Scope => Part::scope(name, day, &text(bytes)?),
-        }
-    }
+fn extension(kind: Kind) -> &'static str {
+    if kind == Kind::Addresses { "mmdb" } else { "toml" }
 }
 
 /// A table that was put in place.
@@ -70,15 +39,15 @@ pub struct Installed {
 pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware_aliases: &str) -> Result<Dated> {
     let said = |wrong: String| anyhow!(wrong);
     let mut parts = Vec::new();
-    for kind in TableKind::ALL {
-        for (name, day, path) in folder.map_or_else(|| Ok(Vec::new()), |folder| files(&folder.join(kind.folder()), kind))? {
+    for kind in Kind::ALL {
+        for (name, day, path) in folder.map_or_else(|| Ok(Vec::new()), |folder| files(&folder.join(folder_of(kind)), kind))? {
             let reading = || format!("reading {}", path.display());
             let part = match kind {
-                TableKind::Addresses => {
+                Kind::Addresses => {
                     let (hash, bytes) = map(&path).with_context(reading)?;
                     Part::addresses_of(&name, hash, bytes)
                 }
-                _ => kind.part(&name, day, std::fs::read(&path).with_context(reading)?),
+                _ => Part::of(kind, &name, day, std::fs::read(&path).with_context(reading)?),
             };
             parts.push(part.map_err(said).with_context(reading)?);
         }
@@ -123,7 +92,7 @@ fn hash_of(path: &Path, mut file: &File) -> Result<String> {
 }
 
 /// The tables of one kind, each by name and day.
-fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> {
+fn files(folder: &Path, kind: Kind) -> Result<Vec<(String, i32, PathBuf)>> {
     let mut found = Vec::new();
     if !folder.is_dir() {
         return Ok(found);
@@ -135,7 +104,7 @@ fn files(folder: &Path, kind: TableKind) -> Result<Vec<(String, i32, PathBuf)>> 
         }
         for file in std::fs::read_dir(&series).with_context(|| format!("reading {}", series.display()))? {
             let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == kind.extension()) {
+            if path.extension().is_some_and(|found| found == extension(kind)) {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 let day = time::parse(&stem).map_err(|wrong| anyhow!("{}: its name is {}", path.display(), wrong.0))?;
                 let name = series.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -219,15 +188,7 @@ impl Desk {
 
     /// Puts a table in place, from its day on; for addresses the day is the one it was built. Tables of earlier days
     /// stay, since events of their time were enriched with them.
-    pub fn install_table(
-        &self,
-        actor: &Actor,
-        kind: TableKind,
-        name: &str,
-        day: i32,
-        input: &mut dyn Read,
-        now: Micros,
-    ) -> Result<Installed> {
+    pub fn install_table(&self, actor: &Actor, kind: Kind, name: &str, day: i32, input: &mut dyn Read, now: Micros) -> Result<Installed> {
         actor.require(Action::ChangeTables)?;
         let folder = self.tables_folder()?;
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
@@ -239,12 +200,12 @@ impl Desk {
         if bytes.len() as u64 == MOST {
             bail!("the table is larger than 4 GiB");
         }
-        let bytes = feed::unpack::out_of_tar(bytes, kind.extension())?;
-        let part = kind.part(name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
-        let path = folder.join(kind.folder()).join(name).join(format!("{}.{}", time::day_name(part.day), kind.extension()));
+        let bytes = feed::unpack::out_of_tar(bytes, extension(kind))?;
+        let part = Part::of(kind, name, day, bytes.clone()).map_err(|wrong| anyhow!(wrong))?;
+        let path = folder.join(folder_of(kind)).join(name).join(format!("{}.{}", time::day_name(part.day), extension(kind)));
         self.store.put_table(&mut bytes.as_slice())?;
         if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
-            self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", kind.folder(), time::day_name(part.day)), now)?;
+            self.audit.write(actor, Action::ChangeTables, &format!("{} {name} of {}", folder_of(kind), time::day_name(part.day)), now)?;
             write_whole(&path, &bytes)?;
         }
         Ok(Installed { name: name.to_owned(), day: part.day, hash: part.hash, path })

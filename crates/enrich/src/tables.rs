@@ -25,7 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Networks, Kind::Addresses, Kind::Aliases, Kind::Scope];
+    pub const ALL: [Kind; 4] = [Kind::Networks, Kind::Addresses, Kind::Aliases, Kind::Scope];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -101,15 +101,20 @@ impl Part {
 
     /// The table that a list names, of its bytes.
     pub fn listed(listed: &Listed, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
-        let Listed { kind, name, day, hash } = listed;
-        if *kind == Kind::Addresses {
-            return Part::addresses_of(name, hash.clone(), bytes);
+        match listed.kind {
+            Kind::Addresses => Part::addresses_of(&listed.name, listed.hash.clone(), bytes),
+            kind => Part::of(kind, &listed.name, listed.day, bytes),
         }
-        let text = std::str::from_utf8(bytes.as_ref()).map_err(|_| format!("the table \"{name}\" is not UTF-8"))?;
+    }
+
+    /// A table of this kind; for addresses the day is in the bytes.
+    pub fn of(kind: Kind, name: &str, day: i32, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Part, String> {
+        let text = || std::str::from_utf8(bytes.as_ref()).map_err(|_| format!("the table \"{name}\" is not UTF-8"));
         match kind {
-            Kind::Networks => Part::networks(name, *day, text),
-            Kind::Aliases => Part::aliases(name, *day, text),
-            Kind::Scope | Kind::Addresses => Part::scope(name, *day, text),
+            Kind::Networks => Part::networks(name, day, text()?),
+            Kind::Addresses => Part::addresses(name, bytes),
+            Kind::Aliases => Part::aliases(name, day, text()?),
+            Kind::Scope => Part::scope(name, day, text()?),
         }
     }
 

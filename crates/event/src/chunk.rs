@@ -10,7 +10,7 @@ use wide::u8x32;
 pub struct Chunk {
     halves: [u8x32; 2],
     /// A bit for each byte that there is.
-    pub inside: u64,
+    inside: u64,
 }
 
 impl Chunk {

@@ -79,10 +79,8 @@ pub fn made_canonical<'a>(field: Field, given: &'a str, out: &'a mut String) -> 
 /// Whether a text is surely canonical as it stands: nearly all are, and these are cheap to tell.
 #[inline]
 pub fn is_canonical(field: Field, text: &[u8]) -> bool {
-    let definition = field.definition();
-    let longest = if definition.length == 0 { LONGEST_TEXT } else { definition.length };
-    text.len() <= longest
-        && match definition.kind {
+    text.len() <= longest(field)
+        && match field.kind() {
             Type::Text | Type::Base64 => is_shown(text),
             Type::Lower => all_are(LOWER, text),
             Type::Upper => all_are(UPPER, text),
@@ -126,10 +124,15 @@ fn all_are(class: u8, text: &[u8]) -> bool {
 
 /// Up to which length a text without control characters is a value of the field as it stands.
 pub fn longest_as_it_is(field: Field) -> usize {
-    match (field.kind(), field.definition().length) {
-        (Type::Text | Type::Base64, 0) => LONGEST_TEXT,
-        (Type::Text | Type::Base64, length) => length,
-        _ => 0,
+    if matches!(field.kind(), Type::Text | Type::Base64) { longest(field) } else { 0 }
+}
+
+/// How many bytes are surely not too many for the field.
+#[inline]
+fn longest(field: Field) -> usize {
+    match field.definition().length {
+        0 => LONGEST_TEXT,
+        length => length,
     }
 }
 

@@ -126,7 +126,13 @@ impl Rows {
     /// The cell's text with the white space around it.
     #[inline]
     pub fn whole_cell(&self, row: usize, column: usize) -> &str {
-        self.text(self.cells[row * self.header.names.len() + column])
+        self.text(self.span(row, column))
+    }
+
+    /// Where it stands.
+    #[inline]
+    pub fn span(&self, row: usize, column: usize) -> Span {
+        self.cells[row * self.header.names.len() + column]
     }
 
     /// Where each row's cell stands, white space and all.
@@ -144,7 +150,7 @@ impl Rows {
 
     /// Whether the row has the cell at all, be it empty.
     pub fn has_cell(&self, row: usize, column: usize) -> bool {
-        self.cells[row * self.header.names.len() + column] != Span::MISSING
+        self.span(row, column) != Span::MISSING
     }
 
     /// Whether the cell is a JSON number, truth value, list or object.

@@ -123,7 +123,7 @@ impl Store {
     /// column, the rejects and sightings of them, and the values in all kept reports, of which each is read. A report
     /// that is packed, or says it in another way, is deleted whole: its days cannot be read again then.
     pub async fn erase_person(&self, values: &[String], erasing: &Erasing) -> Result<Erasure> {
-        let words: Vec<String> = values.iter().flat_map(|value| spellings(value.trim())).collect();
+        let words = words_of(values);
         if words.is_empty() {
             bail!("an erasure needs at least one value, such as an address of mail");
         }
@@ -395,7 +395,11 @@ fn spellings(value: &str) -> BTreeSet<String> {
 
 /// Whether a text says one of these values, in any spelling.
 pub fn says(text: &str, values: &[String]) -> bool {
-    has_word(text.as_bytes(), &values.iter().flat_map(|value| spellings(value.trim())).collect::<Vec<_>>())
+    has_word(text.as_bytes(), &words_of(values))
+}
+
+fn words_of(values: &[String]) -> Vec<String> {
+    values.iter().flat_map(|value| spellings(value.trim())).collect()
 }
 
 /// Whether one of the words stands in the text by itself: `192.0.2.1` is not in `192.0.2.10`, nor `example.org`

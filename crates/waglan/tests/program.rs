@@ -34,9 +34,10 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A file in the folder.
-fn written(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.path().join(name);
+/// A file in the folder, or in one below.
+fn written(folder: impl AsRef<Path>, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.as_ref().join(name);
+    std::fs::create_dir_all(path.parent().expect("in a folder")).expect("writable");
     std::fs::write(&path, bytes).expect("writable");
     path
 }
@@ -71,9 +72,7 @@ fn days(folder: &Path, first: &str, last: &str, feeds: &[&str]) -> Vec<Handed> {
     let chosen = quarter::deliveries(&quarter).filter(|delivery| feeds.contains(&delivery.feed)).enumerate();
     chosen
         .map(|(number, delivery)| {
-            let path = folder.join(format!("{number:03}")).join(&delivery.file_name);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
-            std::fs::write(&path, &delivery.bytes).expect("writable");
+            let path = written(folder, &format!("{number:03}/{}", delivery.file_name), &delivery.bytes);
             Handed { feed: delivery.feed, at: event::time::iso(delivery.arrived_at), path }
         })
         .collect()
@@ -184,11 +183,7 @@ fn a_feed_is_shown_with_what_its_table_makes_of_each_column() {
 fn what_is_learned_later_moves_no_event() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let place = |file: &str, text: &str| {
-        let path = data.join(file);
-        std::fs::create_dir_all(path.parent().expect("in a folder")).expect("writable");
-        std::fs::write(path, text).expect("writable");
-    };
+    let place = |file: &str, text: &str| drop(written(&data, file, text));
     let networks = |country: &str| format!("[[network]]\nprefix = \"192.0.2.0/24\"\ncountry = \"{country}\"\n");
     let ingest = |name: &str, at: &str, list: &str| {
         let list = written(&folder, name, list);
@@ -669,15 +664,13 @@ fn the_store_may_lie_in_a_bucket() {
 fn a_mended_table_is_applied_by_reading_again() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let own = data.join("feeds/example");
-    std::fs::create_dir_all(&own).expect("writable");
     let table = |target: &str| {
         format!(
             "home = \"https://example.org/\"\nformat = \"csv\"\nmeans = \"c2-server\"\nkind = \"c2\"\nasset = \"source.ip\"\n\
              delivers = \"observations\"\ntlp = \"clear\"\n[rows]\naddress = \"source.ip\"\nseen = \"time.source{target}\"\n"
         )
     };
-    std::fs::write(own.join("list.toml"), table("")).expect("writable");
+    written(&data, "feeds/example/list.toml", table(""));
     let report = written(&folder, "report.csv", "address,seen\n192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,01.03.2026\n");
     let ingested = run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-02"]).arg(&report));
     assert_eq!(ingested.status.code(), Some(1));
@@ -688,7 +681,7 @@ fn a_mended_table_is_applied_by_reading_again() {
 
     let strange = written(&folder, "strange.csv", "address,seen\n192.0.2.3,02.03.2026\n");
     run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-05"]).arg(&strange));
-    std::fs::write(own.join("list.toml"), table(" | time %d.%m.%Y")).expect("writable");
+    written(&data, "feeds/example/list.toml", table(" | time %d.%m.%Y"));
     let retried = run(waglan(&data).args(["rejects", "retry", "--feed", "example/list"]));
     assert_eq!(retried.status.code(), Some(0), "{}", told(&retried));
     assert_eq!(
@@ -702,7 +695,7 @@ fn a_mended_table_is_applied_by_reading_again() {
     assert_eq!(query(&data, recorded), expected, "what is recorded of the deliveries is what came of them");
 
     // Another report of one of these days, read with another table: nothing that was moved there is forgotten.
-    std::fs::write(own.join("list.toml"), table(" | time %d.%m.%Y").replace("c2-server", "malware-distribution")).expect("writable");
+    written(&data, "feeds/example/list.toml", table(" | time %d.%m.%Y").replace("c2-server", "malware-distribution"));
     let more = written(&folder, "more.csv", "address,seen\n192.0.2.4,02.03.2026\n");
     run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", "2026-03-06"]).arg(&more));
     assert_eq!(
@@ -716,8 +709,6 @@ fn a_mended_table_is_applied_by_reading_again() {
 fn a_delivery_waits_where_its_days_cannot_be_read_again() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let own = data.join("feeds/example");
-    std::fs::create_dir_all(&own).expect("writable");
     let table = |means: &str, since: &str| {
         format!(
             "format = \"csv\"\nmeans = \"{means}\"\nkind = \"c2\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"clear\"\n\
@@ -728,18 +719,18 @@ fn a_delivery_waits_where_its_days_cannot_be_read_again() {
     let new = written(&folder, "new.csv", "address,seen\n192.0.2.2,2026-03-01\n192.0.2.3,2026-03-19\n");
     let take = |path: &Path, at: &str| told(&run(waglan(&data).args(["ingest", "--feed", "example/list", "--at", at]).arg(path)));
     let events = || query(&data, "SELECT source_ip, classification_type AS type FROM events ORDER BY 1");
-    std::fs::write(own.join("list.toml"), table("c2-server", "")).expect("writable");
+    written(&data, "feeds/example/list.toml", table("c2-server", ""));
     take(&old, "2026-03-02");
     for report in files_below(&data.join("reports")) {
         std::fs::remove_file(report).expect("writable");
     }
-    std::fs::write(own.join("list.toml"), table("malware-distribution", "")).expect("writable");
+    written(&data, "feeds/example/list.toml", table("malware-distribution", ""));
     let said = take(&new, "2026-03-20");
     assert!(said.contains("it waits") && said.contains("is not kept any more: the days 2026-03-01 cannot be read again"), "{said}");
     assert_eq!(events(), "source_ip,type\n192.0.2.1,c2-server\n");
 
-    std::fs::write(own.join("list.toml"), table("c2-server", "")).expect("writable");
-    std::fs::write(own.join("list.202603.toml"), table("malware-distribution", "since = \"2026-03-15\"")).expect("writable");
+    written(&data, "feeds/example/list.toml", table("c2-server", ""));
+    written(&data, "feeds/example/list.202603.toml", table("malware-distribution", "since = \"2026-03-15\""));
     let said = take(&new, "2026-03-20");
     assert!(said.contains("2 new events") && said.contains("is in the store already"), "{said}");
     let both = "source_ip,type\n192.0.2.1,c2-server\n192.0.2.2,malware-distribution\n192.0.2.3,malware-distribution\n";
@@ -1049,8 +1040,7 @@ fn the_doctor_knows_what_is_missing_and_what_is_wrong() {
     // Before there is any data, the tables of feeds are looked at.
     std::fs::remove_dir_all(&data).expect("ours");
     let own = folder.path().join("own");
-    std::fs::create_dir_all(own.join("nobody")).expect("writable");
-    std::fs::write(own.join("nobody/list.toml"), "name = 1").expect("writable");
+    written(&own, "nobody/list.toml", "name = 1");
     let configuration = written(&folder, "waglan.toml", format!("feeds = \"{}\"\n", own.display()));
     let said = run(waglan(&data).arg("doctor").arg("--config").arg(configuration));
     let said = String::from_utf8_lossy(&said.stdout);
@@ -1118,11 +1108,10 @@ fn a_table_of_ones_own_is_checked_with_the_sample_beside_it() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
     let own = data.join("feeds/mycert");
-    std::fs::create_dir_all(&own).expect("a folder");
     let table = "format = \"csv\"\nmeans = \"infected-system\"\nkind = \"bot\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"amber\"\n\
         columns = \"seen ip\"\n[rows]\nseen = \"time.source\"\nip = \"source.ip\"\n";
-    std::fs::write(own.join("bots.toml"), table).expect("writable");
-    std::fs::write(own.join("bad.toml"), "format = \"parchment\"\n").expect("writable");
+    written(&own, "bots.toml", table);
+    written(&own, "bad.toml", "format = \"parchment\"\n");
     let check = || {
         let output = run(waglan(&data).args(["feed", "check", "mycert/bots"]));
         (output.status.code(), told(&output))
@@ -1130,7 +1119,7 @@ fn a_table_of_ones_own_is_checked_with_the_sample_beside_it() {
     let (_, said) = check();
     assert!(said.contains("it has no sample: put a report") && said.contains("mycert/bad.toml"), "{said}");
     std::fs::remove_file(own.join("bad.toml")).expect("it was there");
-    std::fs::write(own.join("bots.sample"), "seen,ip\n2026-03-01 10:00:00,192.0.2.1\n").expect("writable");
+    written(&own, "bots.sample", "seen,ip\n2026-03-01 10:00:00,192.0.2.1\n");
     assert_eq!(check().0, Some(0));
     let sample = run(waglan(&data).args(["feed", "sample", "mycert/bots"]));
     assert!(sample.stdout.starts_with(b"seen,ip\n"));

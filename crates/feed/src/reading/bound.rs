@@ -217,14 +217,19 @@ impl Rule {
 
     /// Where each row's cell stands in the text; an empty place where it says nothing.
     pub(super) fn cells(&self, rows: &Rows) -> Vec<Span> {
-        let said = |span| match rows.bytes(span) {
+        rows.column(self.column).map(|span| self.said(rows, span)).collect()
+    }
+
+    /// The cell that stands there, or an empty place where it says nothing.
+    #[inline]
+    fn said(&self, rows: &Rows, span: Span) -> Span {
+        match rows.bytes(span) {
             [] => Span::EMPTY,
             [first, ..] if *first <= b' ' => self.trimmed(rows, span),
             [.., last] if *last <= b' ' => self.trimmed(rows, span),
             cell if self.absent.is(cell) => Span::EMPTY,
             _ => span,
-        };
-        rows.column(self.column).map(said).collect()
+        }
     }
 
     #[cold]
@@ -243,15 +248,9 @@ impl Rule {
         if !self.conditions.iter().all(|(place, condition)| holds(rows, row, *place, condition)) {
             return Value::None;
         }
-        let nothing = |cell: &str| self.absent.is(cell.as_bytes());
-        let mut column = self.column;
-        if nothing(rows.cell(row, column)) {
-            match self.or {
-                Some(other) if !nothing(rows.cell(row, other)) => column = other,
-                _ => return Value::None,
-            }
-        }
-        let cell = if self.whole { rows.whole_cell(row, column) } else { rows.cell(row, column) };
+        let said = |column| Some((column, self.said(rows, rows.span(row, column)))).filter(|(_, cell)| !cell.is_empty());
+        let Some((column, cell)) = said(self.column).or_else(|| said(self.or?)) else { return Value::None };
+        let cell = rows.text(cell);
         if self.is_direct() {
             return if rows.is_json(row, column) { Value::Json(Cow::Borrowed(cell)) } else { Value::Text(Cow::Borrowed(cell)) };
         }
