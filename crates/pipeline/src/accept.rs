@@ -91,6 +91,7 @@ impl Intake<'_> {
                 origin,
                 report_id: mark.id,
                 size: mark.size,
+                tables: self.tables.name().to_owned(),
                 owner: String::new(),
             };
             if !known.contains_key(&arrival.id) {

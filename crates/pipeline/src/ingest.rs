@@ -190,13 +190,29 @@ impl Intake<'_> {
         Ok((!days.is_empty()).then_some(days))
     }
 
-    async fn read_arrival(&self, arrival: store::Arrival) -> Result<Waiting> {
+    async fn read_arrival(&self, mut arrival: store::Arrival) -> Result<Waiting> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
-        let (tables, defaults) = (self.tables.clone(), Defaults { severity: feed.severity });
+        let (tables, defaults) = (self.tables_of(&mut arrival), Defaults { severity: feed.severity });
         let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
         let append = self.append(feed, arrival.size, None).await?.completed_by(enrich);
         let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
+    }
+
+    /// The tables that an arrival is read with, which it names from then on: those it came with, for a process that died may
+    /// have committed its events; today's where they cannot be had.
+    fn tables_of(&self, arrival: &mut store::Arrival) -> Arc<Dated> {
+        if arrival.tables != self.tables.name() {
+            match tokio::task::block_in_place(|| self.kept_tables.named(&arrival.tables)) {
+                Ok(tables) => return tables,
+                Err(error) => warn!(
+                    origin = %arrival.origin, tables = %arrival.tables, error = format!("{error:#}"),
+                    "the enrichment tables with which a delivery came cannot be had; it is read with today's"
+                ),
+            }
+            arrival.tables = self.tables.name().to_owned();
+        }
+        self.tables.clone()
     }
 
     pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
@@ -298,7 +314,7 @@ impl Intake<'_> {
             report_id: arrival.report_id,
             size: arrival.size,
             table_version,
-            tables: self.tables.name().to_owned(),
+            tables: arrival.tables,
             rows: tally.rows,
             events: outcome.events,
             repeats: outcome.repeats,

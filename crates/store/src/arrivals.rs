@@ -31,6 +31,9 @@ pub struct Arrival {
     pub report_id: String,
     /// Of the report, in bytes.
     pub size: u64,
+    /// The enrichment tables in force when it arrived, by their name.
+    #[serde(default)]
+    pub tables: String,
     /// The store that works on it; set when it is put down.
     #[serde(default)]
     pub owner: String,

@@ -528,6 +528,7 @@ async fn a_start_finds_what_a_dead_process_left() {
         origin: "file".into(),
         report_id: "0".repeat(32),
         size: 3,
+        tables: "0".repeat(32),
         owner: String::new(),
     };
     dead.put_arrival(&arrival("b")).await.expect("an arrival is put down");

@@ -195,6 +195,11 @@ fn what_is_learned_later_moves_no_event() {
     place("networks/ours/2026-01-01.toml", &networks("XA"));
     place("waglan.toml", "[scope]\ncountries = [\"XA\"]\n");
     ingest("one", "2026-03-02T06:00:00Z", "192.0.2.1\n");
+    // As if the process had been killed between committing the events and recording the delivery.
+    let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, tables FROM deliveries";
+    let id = query(&data, "SELECT id FROM deliveries").lines().nth(1).map(str::to_owned).expect("a row");
+    place(&format!("arrivals/{id}.json"), &succeed(waglan(&data).args(["query", "--format", "json", arrival])));
+    std::fs::remove_dir_all(data.join("deliveries")).expect("ours");
     // A table that held on that day comes later, the first one is written over, and what is ours becomes another.
     place("networks/ours/2026-02-01.toml", &networks("XB"));
     place("networks/ours/2026-01-01.toml", &networks("XC"));
