@@ -3,6 +3,8 @@
 use anyhow::Result;
 use event::time::Micros;
 use pipeline::{Enrichment, HandedIn, Intake, Of, Outcome, Reread, What};
+use store::Work;
+use tracing::warn;
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -22,6 +24,7 @@ impl Desk {
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
         actor.require(Action::Ingest)?;
+        let _at_work = self.store.begin(Work::Intake).await?;
         self.keep_tables()?;
         let intake = self.intake();
         intake.recover(now, each).await?;
@@ -43,8 +46,17 @@ impl Desk {
     pub async fn reread(&self, actor: &Actor, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         actor.require(Action::Reread)?;
         self.audit.write(actor, Action::Reread, &format!("{what:?}, enriched {enrichment:?}"), now)?;
+        let _at_work = self.store.begin(Work::Intake).await?;
         self.keep_tables()?;
-        let done = self.intake().reread(what, enrichment, now).await?;
+        let intake = self.intake();
+        // What a process that died has left is to be known of first.
+        let mut each = |outcome| {
+            if let Outcome::Refused { origin, why } = outcome {
+                warn!(origin, why = format!("{why:#}"), "a delivery waits");
+            }
+        };
+        intake.recover(now, &mut each).await?;
+        let done = intake.reread(what, enrichment, now).await?;
         self.refresh_sightings(now).await?;
         Ok(done)
     }

@@ -9,9 +9,8 @@ use event::Field;
 use event::time::Micros;
 use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
-use pipeline::{Enrichment, What};
-use store::{Compacted, Compaction, Erasing, Erasure, Expiring, Retained, Retention, Vacuumed};
-use tracing::warn;
+use pipeline::{Enrichment, NotKept};
+use store::{AtWork, Compacted, Compaction, Days, Erasing, Erasure, Expiring, FeedDays, Retained, Retention, Vacuumed, Work};
 
 use crate::actor::{Action, Actor};
 use crate::configuration::most_specific;
@@ -22,6 +21,7 @@ impl Desk {
     pub async fn compact(&self, actor: &Actor, now: Micros) -> Result<Compacted> {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "compact", now)?;
+        let _at_work = self.store.begin(Work::Upkeep).await?;
         self.store.compact(Compaction::WHOLLY, now).await
     }
 
@@ -29,6 +29,7 @@ impl Desk {
     pub async fn vacuum(&self, actor: &Actor, keep: Duration, now: Micros) -> Result<(Vacuumed, usize)> {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "vacuum", now)?;
+        let _at_work = self.store.begin(Work::Upkeep).await?;
         let packed = self.store.compress_reports(now - event::time::DAY).await?;
         Ok((self.store.vacuum(keep, now).await?, packed))
     }
@@ -37,6 +38,7 @@ impl Desk {
     pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<Retained> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;
+        let _at_work = self.store.begin(Work::Upkeep).await?;
         // What is about to go must have been counted.
         self.refresh_sightings(now).await?;
         let feeds = self.known_feeds().await?;
@@ -61,20 +63,42 @@ impl Desk {
         Ok(feeds)
     }
 
-    /// Erases a report for good, from what is kept and from every older version; a record of it remains.
-    pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<Erasure> {
+    /// Erases a report for good, from what is kept and from every older version; a record of it remains. What other reports
+    /// said as well is read again; says of which days it cannot be.
+    pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<(Erasure, Vec<String>)> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, &format!("report {report_id}: {reason}"), now)?;
-        let done = self.store.erase_report(report_id, &erasing(actor, reason, now)).await?;
-        if done.events > 0 {
-            // What other reports said as well went with it, and comes back by reading them again.
-            let days = What::Report { report_id: report_id.to_owned() };
-            if let Err(error) = self.intake().reread(&days, Enrichment::AsRead, now).await {
-                warn!(error = format!("{error:#}"), "what other reports of its days said as well is not back");
+        let at_work = self.store.begin(Work::Erasure).await?;
+        let erasing = erasing(actor, reason, now);
+        self.store.record_erasure(report_id, &erasing).await?;
+        let mut days = FeedDays::default();
+        for delivery in self.store.deliveries(None).await?.iter().filter(|delivery| delivery.report_id == report_id) {
+            days.add(&delivery.feed, &pipeline::days_of(delivery));
+        }
+        let (mut events, mut lost) = (0, Vec::new());
+        for (feed, days) in days.0 {
+            events += self.store.events_of_report(&feed, report_id).await?.values().sum::<u64>();
+            lost.extend(self.reread_what_can_be(&feed, days, now).await?);
+        }
+        let rest = self.store.erase_report(report_id, &erasing).await?;
+        self.forget(&at_work, now).await?;
+        Ok((Erasure { events: events.max(rest.events), ..rest }, lost))
+    }
+
+    /// Reads these days of a feed again, all or else one by one. Says why those cannot be read that cannot.
+    async fn reread_what_can_be(&self, feed: &str, mut days: Days, now: Micros) -> Result<Vec<String>> {
+        let first = self.store.first_unexpired(feed).await?;
+        days.retain(|day| first.is_none_or(|first| *day >= first));
+        let mut lost = Vec::new();
+        let mut due = if days.is_empty() { Vec::new() } else { vec![days] };
+        while let Some(days) = due.pop() {
+            match self.intake().reread_days(feed, days.clone(), Enrichment::AsRead, now).await {
+                Err(error) if error.is::<NotKept>() && days.len() > 1 => due.extend(days.into_iter().rev().map(|day| Days::from([day]))),
+                Err(error) if error.is::<NotKept>() => lost.push(error.to_string()),
+                done => drop(done?),
             }
         }
-        self.forget_sightings(now).await?;
-        Ok(done)
+        Ok(lost)
     }
 
     /// Erases what was said of a person, by values such as an address of mail. The audit trail does not repeat them.
@@ -84,15 +108,16 @@ impl Desk {
             bail!("the reason names what is to be erased, and is kept for ever: say it without");
         }
         self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
+        let at_work = self.store.begin(Work::Erasure).await?;
         let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
-        self.forget_sightings(now).await?;
+        self.forget(&at_work, now).await?;
         Ok(done)
     }
 
-    /// Counts sightings anew, so that none speaks of what was erased, and deletes what they were.
-    async fn forget_sightings(&self, now: Micros) -> Result<()> {
+    /// Counts sightings anew, so that none speaks of what was erased, and deletes whatever held it.
+    async fn forget(&self, at_work: &AtWork, now: Micros) -> Result<()> {
         self.refresh_sightings(now).await?;
-        self.store.forget().await
+        self.store.forget(at_work, now).await
     }
 
     /// What expires of a feed, and when.
@@ -100,7 +125,14 @@ impl Desk {
         let configured = &self.configuration.retention;
         let mut rules = Vec::new();
         if let Some(days) = most_specific(&configured.events, feed).last() {
-            rules.push(Retention { feed: feed.to_owned(), what: Expiring::Row, in_rows: true, is_asset: false, days: *days });
+            rules.push(Retention {
+                feed: feed.to_owned(),
+                what: Expiring::Row,
+                in_rows: true,
+                is_asset: false,
+                is_counted_by: true,
+                days: *days,
+            });
         }
         // Field by field, the rule that says most exactly of whom it speaks.
         let mut fields = BTreeMap::new();
@@ -118,11 +150,17 @@ impl Desk {
             let any = |what: &dyn Fn(&Feed) -> bool| tables.is_empty() || tables.iter().any(|table| what(table));
             let in_rows = any(&|table| table.own_names || table.fields().iter().any(is)) || field.starts_with("extra.");
             let is_asset = any(&|table| table.asset.iter().any(is));
+            let fills = |table: &Feed| table.fields().iter().chain(&enrich::can_fill(&table.fields())).any(is);
+            let tells_apart = |table: &Feed| table.kind.kinds().iter().any(|kind| store::tells_apart(Some(kind.name()), &field));
+            let is_counted_by = match tables.is_empty() {
+                true => store::tells_apart(None, &field),
+                false => any(&|table| fills(table) && tells_apart(table)),
+            };
             let what = match field.strip_prefix("extra.") {
                 Some(key) => Expiring::Extra(key.to_owned()),
                 None => Expiring::Column(field),
             };
-            rules.push(Retention { feed: feed.to_owned(), what, in_rows, is_asset, days });
+            rules.push(Retention { feed: feed.to_owned(), what, in_rows, is_asset, is_counted_by, days });
         }
         rules
     }

@@ -142,6 +142,16 @@ pub enum KindRule {
     By { field: Field, kinds: Vec<(String, Kind)>, otherwise: Option<Kind> },
 }
 
+impl KindRule {
+    /// All that a row may be.
+    pub fn kinds(&self) -> Vec<Kind> {
+        match self {
+            KindRule::Always(kind) => vec![*kind],
+            KindRule::By { kinds, otherwise, .. } => kinds.iter().map(|(_, kind)| *kind).chain(*otherwise).collect(),
+        }
+    }
+}
+
 impl Feed {
     pub fn may(&self, what: May) -> bool {
         self.may.contains(&what)

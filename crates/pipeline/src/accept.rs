@@ -91,6 +91,7 @@ impl Intake<'_> {
                 origin,
                 report_id: mark.id,
                 size: mark.size,
+                table_version: feed.version.clone(),
                 tables: self.tables.name().to_owned(),
                 owner: String::new(),
             };

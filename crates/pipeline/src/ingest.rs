@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use enrich::{Dated, Defaults};
 use event::time::{self, Micros};
 use event::{Field, batch};
@@ -118,11 +119,44 @@ impl Intake<'_> {
             } else if self.feed(&arrival.feed, arrival.time).is_err() {
                 warn!(feed = %arrival.feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
             } else {
-                self.take(arrival, &mut waiting, &mut known, now, each).await?;
+                let origin = arrival.origin.clone();
+                // What keeps one from being stored must not keep the others, nor what is handed in now.
+                if let Err(why) = self.take_up(arrival, &mut waiting, &mut known, now, each).await {
+                    each(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
+                }
             }
         }
         self.commit(&mut waiting, &mut known, now, each).await?;
         Ok(count)
+    }
+
+    /// Takes an arrival that a process left which died. Where it was read with an earlier table of its feed, and its events are
+    /// there, it is recorded so and read again.
+    async fn take_up(
+        &self,
+        arrival: store::Arrival,
+        waiting: &mut Group,
+        known: &mut HashMap<String, store::Delivery>,
+        now: Micros,
+        each: &mut (dyn FnMut(Outcome) + Send),
+    ) -> Result<()> {
+        let (version, now_version) = (arrival.table_version.clone(), &self.feed(&arrival.feed, arrival.time)?.version);
+        let days = match version.is_empty() || version == *now_version {
+            true => Days::new(),
+            false => self.store.events_of_report(&arrival.feed, &arrival.report_id).await?.into_keys().collect(),
+        };
+        if days.is_empty() {
+            return self.take(arrival, waiting, known, now, each).await;
+        }
+        let (id, feed) = (arrival.id.clone(), arrival.feed.clone());
+        let delivery = self.row(arrival, version, Tally::default(), store::Outcome { days: days.clone(), ..store::Outcome::default() });
+        self.store.record_deliveries(&[delivery], now).await?;
+        self.store.remove_arrival(&id).await?;
+        self.reread_days(&feed, days, Enrichment::AsRead, now).await?;
+        *known = self.known().await?;
+        let delivery = known.get(&id).cloned().ok_or_else(|| anyhow!("the delivery {id} was recorded and is not there"))?;
+        each(Outcome::Stored { delivery, drifted: false });
+        Ok(())
     }
 
     async fn known(&self) -> Result<HashMap<String, store::Delivery>> {
@@ -157,7 +191,10 @@ impl Intake<'_> {
             match self.reread_days(&arrival.feed, days, Enrichment::AsRead, now).await {
                 Err(error) if error.is::<NotKept>() => {
                     // A day is never of two readings. The arrival stays, and every start tries again.
-                    let why = error.context("it waits, for the feed's table has changed and its days must be read again");
+                    let why = error.context(
+                        "it waits, for the feed's table has changed and its days must be read again; beside a table as it was, a version \
+                         with \"since\" holds for what comes from then on",
+                    );
                     each(Outcome::Refused { origin: arrival.origin, why });
                     return Ok(());
                 }
@@ -181,38 +218,43 @@ impl Intake<'_> {
         let shares_a_day =
             |delivery: &&store::Delivery| delivery.feed == read.arrival.feed && !delivery.days.is_disjoint(read.events.days());
         for delivery in known.values().filter(shares_a_day) {
-            let holds = self.feed(&delivery.feed, delivery.time)?.version == delivery.table_version;
             // An erased report is read no more.
-            if !holds && !self.store.is_erased(&delivery.report_id).await? {
+            if self.reads_otherwise(delivery, Enrichment::AsRead)? && !self.store.is_erased(&delivery.report_id).await? {
                 days.extend(&delivery.days);
             }
         }
+        let first = self.store.first_unexpired(&read.arrival.feed).await?;
+        days.retain(|day| first.is_none_or(|first| *day >= first));
         Ok((!days.is_empty()).then_some(days))
     }
 
     async fn read_arrival(&self, mut arrival: store::Arrival) -> Result<Waiting> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
-        let (tables, defaults) = (self.tables_of(&mut arrival), Defaults { severity: feed.severity });
+        let (tables, defaults) = (self.tables_of(&mut arrival).await?, Defaults { severity: feed.severity });
         let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
         let append = self.append(feed, arrival.size, None).await?.completed_by(enrich);
-        let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
+        let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append).await?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
     }
 
     /// The tables that an arrival is read with, which it names from then on: those it came with, for a process that died may
     /// have committed its events; today's where they cannot be had.
-    fn tables_of(&self, arrival: &mut store::Arrival) -> Arc<Dated> {
-        if arrival.tables != self.tables.name() {
-            match tokio::task::block_in_place(|| self.kept_tables.named(&arrival.tables)) {
-                Ok(tables) => return tables,
-                Err(error) => warn!(
+    async fn tables_of(&self, arrival: &mut store::Arrival) -> Result<Arc<Dated>> {
+        if arrival.tables == self.tables.name() {
+            return Ok(self.tables.clone());
+        }
+        match tokio::task::block_in_place(|| self.kept_tables.named(&arrival.tables)) {
+            Ok(tables) => Ok(tables),
+            Err(error) => {
+                warn!(
                     origin = %arrival.origin, tables = %arrival.tables, error = format!("{error:#}"),
                     "the enrichment tables with which a delivery came cannot be had; it is read with today's"
-                ),
+                );
+                arrival.tables = self.tables.name().to_owned();
+                self.store.put_arrival(arrival).await?;
+                Ok(self.tables.clone())
             }
-            arrival.tables = self.tables.name().to_owned();
         }
-        self.tables.clone()
     }
 
     pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
@@ -223,21 +265,27 @@ impl Intake<'_> {
     }
 
     /// Reads a kept report into an append; says also which days its rows are of.
-    pub(crate) fn understand(&self, feed: &Feed, kept: &Kept<'_>, append: &Append) -> Result<(Tally, PreparedRejects, Days)> {
+    pub(crate) async fn understand(&self, feed: &Feed, kept: &Kept<'_>, append: &Append) -> Result<(Tally, PreparedRejects, Days)> {
         let source = RejectSource {
             delivery_id: kept.delivery_id.to_owned(),
             report_id: kept.report_id.to_owned(),
             feed: feed.id.clone(),
             time: kept.at,
         };
-        let shared = Shared { rejects: Mutex::new(self.store.rejects(source)), days: Mutex::default() };
-        let tally = tokio::task::block_in_place(|| {
+        let is_blotted = self.store.is_blotted(kept.report_id).await?;
+        let shared =
+            Shared { rejects: Mutex::new(self.store.rejects(source)), days: Mutex::default(), blotted: Mutex::default(), is_blotted };
+        let mut tally = tokio::task::block_in_place(|| {
             let input = unpack(self.store.open_report(kept.report_id)?, kept.size, Caps::default())?;
             read(feed, feed::Arrival { at: kept.at }, input, self.threads, || {
                 Ok(StoreWorker { feed, kept, writer: append.writer(), shared: &shared })
             })
         })
         .with_context(|| format!("reading report {} of {}", kept.report_id, feed.id))?;
+        let blotted = shared.blotted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.erased = blotted.events + blotted.rejects;
+        tally.events -= blotted.events;
+        tally.rejected -= blotted.rejects;
         let days = shared.days.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((tally, shared.rejects.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?, days))
     }
@@ -320,7 +368,7 @@ impl Intake<'_> {
             repeats: outcome.repeats,
             rejects: tally.rejected,
             ignored: tally.ignored,
-            erased: outcome.erased,
+            erased: outcome.erased + tally.erased,
             days: outcome.days,
             drift: tally.drift.map(|drift| drift.to_string()),
             writer: self.writer.to_owned(),
@@ -409,10 +457,43 @@ struct StoreWorker<'a> {
 struct Shared {
     rejects: Mutex<RejectWriter>,
     days: Mutex<Days>,
+    /// Whether words are blotted out in the report, and of how many rows.
+    is_blotted: bool,
+    blotted: Mutex<Blotted>,
+}
+
+#[derive(Default)]
+struct Blotted {
+    events: u64,
+    rejects: u64,
+}
+
+impl Shared {
+    /// Takes out what says the mark of an erasure.
+    fn drop_blotted(&self, piece: &mut Piece) -> Result<()> {
+        let says = |text: &str| text.to_ascii_lowercase().contains(store::MARK);
+        let (events, rejects) = (piece.events.num_rows(), piece.rejects.len());
+        piece.rejects.retain(|reject| !says(&reject.raw));
+        let mut keep = vec![true; events];
+        for column in piece.events.columns() {
+            let Some(text) = column.as_string_opt::<i32>() else { continue };
+            for (keep, value) in keep.iter_mut().zip(text) {
+                *keep &= !value.is_some_and(says);
+            }
+        }
+        piece.events = filter_record_batch(&piece.events, &BooleanArray::from(keep))?;
+        let mut blotted = self.blotted.lock().unwrap_or_else(PoisonError::into_inner);
+        blotted.events += (events - piece.events.num_rows()) as u64;
+        blotted.rejects += (rejects - piece.rejects.len()) as u64;
+        Ok(())
+    }
 }
 
 impl Worker for StoreWorker<'_> {
-    fn take(&mut self, piece: Piece) -> Result<()> {
+    fn take(&mut self, mut piece: Piece) -> Result<()> {
+        if self.shared.is_blotted {
+            self.shared.drop_blotted(&mut piece)?;
+        }
         if !piece.rejects.is_empty() {
             self.shared.rejects.lock().unwrap_or_else(PoisonError::into_inner).push(&piece.rejects)?;
         }

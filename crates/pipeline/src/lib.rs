@@ -15,4 +15,4 @@ pub use ingest::{Intake, Outcome};
 pub use open::{Opened, Peeked, Source, open};
 pub use pick::{Of, Unread, find, pick, require};
 pub use read::{Tally, Worker, read};
-pub use reread::{Enrichment, KeptTables, Reread, What};
+pub use reread::{Enrichment, KeptTables, NotKept, Reread, What, days_of};

@@ -19,6 +19,8 @@ pub struct Tally {
     pub events: u64,
     pub rejected: u64,
     pub ignored: u64,
+    /// Rows that say what was erased.
+    pub erased: u64,
     pub drift: Option<Drift>,
 }
 
@@ -29,6 +31,7 @@ impl Tally {
         self.events += other.events;
         self.rejected += other.rejected;
         self.ignored += other.ignored;
+        self.erased += other.erased;
         self.drift = self.drift.take().or(other.drift);
     }
 }

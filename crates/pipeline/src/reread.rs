@@ -1,7 +1,8 @@
 //! Reading kept reports again, with today's tables of feeds and the enrichment tables that they were read with before.
 //!
 //! Whole days of a feed are read again, from every delivery that touched them, and replaced in one commit; so a day
-//! is never of two readings, and a row that moved to another day takes that day along.
+//! is never of two readings. A delivery that is read in another way than before takes all its days along, since its
+//! rows may move between them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use enrich::{Dated, Defaults};
 use event::time::{self, Micros};
-use store::{Complete, Days};
+use store::{Complete, Days, Overtaken};
 
 use crate::ingest::{Intake, Kept};
 use crate::read::Tally;
@@ -84,15 +85,53 @@ impl Intake<'_> {
         Ok(done)
     }
 
-    /// Reads these days of a feed again, and those that their rows move to.
-    pub(crate) async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
+    /// Reads these days of a feed again, and those that hang together with them. Days that have expired are let be.
+    pub async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
+        let first = self.store.first_unexpired(feed).await?;
+        let mut tries = TRIES;
         loop {
-            let attempt = self.read_days(feed, &days, enrichment).await?;
-            if attempt.found.moved_to.is_subset(&days) {
-                return self.replace(feed, days, attempt, now).await;
+            let asked = std::mem::take(&mut days);
+            days = self.hanging_together(feed, asked.clone(), enrichment).await?;
+            days.retain(|day| first.is_none_or(|first| *day >= first));
+            if days.is_empty() {
+                bail!("{} of {feed} have expired and cannot be read again", store::days_text(&asked));
             }
-            days.extend(&attempt.found.moved_to);
+            let mut attempt = self.read_days(feed, &days, enrichment).await?;
+            attempt.found.touched.retain(|day| first.is_none_or(|first| *day >= first));
+            if !attempt.found.touched.is_subset(&days) {
+                days.extend(&attempt.found.touched);
+                continue;
+            }
+            match self.replace(feed, &days, attempt, now).await {
+                Err(error) if error.is::<Overtaken>() && tries > 0 => tries -= 1,
+                done => return done,
+            }
         }
+    }
+
+    /// These days, and all days of each delivery that touched one of them and is read in another way than before: its rows may
+    /// have moved from any of its days to any other.
+    async fn hanging_together(&self, feed: &str, mut days: Days, enrichment: Enrichment) -> Result<Days> {
+        let mut otherwise = Vec::new();
+        for delivery in self.store.deliveries(Some(feed)).await? {
+            if self.reads_otherwise(&delivery, enrichment)? && !self.store.is_erased(&delivery.report_id).await? {
+                otherwise.push(days_of(&delivery));
+            }
+        }
+        loop {
+            let (together, apart): (Vec<Days>, Vec<Days>) = otherwise.into_iter().partition(|of_one| !of_one.is_disjoint(&days));
+            if together.is_empty() {
+                return Ok(days);
+            }
+            days.extend(together.into_iter().flatten());
+            otherwise = apart;
+        }
+    }
+
+    /// Whether a delivery would be read with other tables than those it was read with.
+    pub(crate) fn reads_otherwise(&self, delivery: &store::Delivery, enrichment: Enrichment) -> Result<bool> {
+        let table = self.feed(&delivery.feed, delivery.time)?;
+        Ok(table.version != delivery.table_version || enrichment == Enrichment::Anew && delivery.tables != self.tables.name())
     }
 
     /// Reads every delivery that touched one of these days, in the order in which they came.
@@ -134,31 +173,32 @@ impl Intake<'_> {
         let mut found = Found::default();
         for (delivery, tables) in kept {
             let table = self.feed(feed, delivery.time)?;
-            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append)?;
-            // Days that the delivery was known to touch are either read again now or as they should be.
-            found.moved_to.extend(seen.difference(&delivery.days));
+            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append).await?;
+            if self.reads_otherwise(&delivery, enrichment)? {
+                found.touched.extend(seen.union(&delivery.days));
+            }
             found.rejected += tally.rejected;
-            found.reports.insert(delivery.report_id.clone());
             found.rejects.push(rejects);
             found.read.push(Read { delivery, version: table.version.clone(), tables, tally, seen });
         }
         Ok(Attempt { found, events: append.finish().await? })
     }
 
-    async fn replace(&self, feed: &str, days: Days, attempt: Attempt, now: Micros) -> Result<Reread> {
+    async fn replace(&self, feed: &str, days: &Days, attempt: Attempt, now: Micros) -> Result<Reread> {
         let Attempt { found, events } = attempt;
         // First that a delivery may speak of more days: should this end here, they are read once too often and not too seldom.
         let moved = found.read.iter().filter_map(|read| Some((read.delivery.clone(), read.with_all_days()?)));
         self.store.revise_deliveries(moved.collect(), now).await?;
-        let committed = self.store.replace_days(feed, &days, events, now).await?;
-        let reports = found.reports.len();
-        self.store.replace_rejects(feed, found.reports, found.rejects, now).await?;
+        let recorded = self.store.deliveries(Some(feed)).await?.into_iter().map(|delivery| delivery.report_id).collect();
+        let committed = self.store.replace_days(feed, days, events, recorded, now).await?;
+        let reports = found.read.iter().map(|read| &read.delivery.report_id).collect::<HashSet<_>>().len();
+        self.store.replace_rejects(found.rejects, now).await?;
         let revised =
-            found.read.into_iter().map(|read| (read.with_all_days().unwrap_or_else(|| read.delivery.clone()), read.revised(&days)));
+            found.read.into_iter().map(|read| (read.with_all_days().unwrap_or_else(|| read.delivery.clone()), read.revised(days)));
         self.store.revise_deliveries(revised.collect(), now).await?;
         Ok(Reread {
             feed: feed.to_owned(),
-            days,
+            days: days.clone(),
             reports,
             events: committed.outcomes.iter().map(|outcome| outcome.events).sum(),
             rejects: found.rejected,
@@ -169,9 +209,12 @@ impl Intake<'_> {
 /// How long somebody may take between committing events and recording the delivery that brought them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often days are read once more because others changed them meanwhile.
+const TRIES: u32 = 5;
+
 /// Something is not kept any more that is needed to read days again.
 #[derive(Debug)]
-pub(crate) enum NotKept {
+pub enum NotKept {
     Report(store::Delivery),
     /// The enrichment tables that it was read with, and why they cannot be had.
     Tables(store::Delivery, anyhow::Error),
@@ -199,9 +242,8 @@ impl std::error::Error for NotKept {}
 /// What reading a feed's deliveries gathers.
 #[derive(Default)]
 struct Found {
-    /// Days of rows that were not among their delivery's days before.
-    moved_to: Days,
-    reports: HashSet<String>,
+    /// All days of the deliveries that are read in another way than before: of the old reading and of this one.
+    touched: Days,
     rejects: Vec<store::PreparedRejects>,
     rejected: u64,
     read: Vec<Read>,
@@ -229,14 +271,13 @@ impl Read {
     /// As it is recorded once these days are of the new reading.
     fn revised(self, reread: &Days) -> store::Delivery {
         let Read { mut delivery, version, tables, tally, seen } = self;
+        // Days that are not read again are of the same reading, or have expired.
         let others: Days = delivery.days.difference(reread).copied().collect();
-        if others.is_empty() {
-            delivery.table_version = version;
-        }
         delivery.days = &seen | &others;
-        delivery.tables = tables;
+        (delivery.table_version, delivery.tables) = (version, tables);
         (delivery.rows, delivery.rejects, delivery.ignored) = (tally.rows, tally.rejected, tally.ignored);
         // Which rows were known before is not told apart when many deliveries are read at once: as many as there were.
+        delivery.erased = delivery.erased.max(tally.erased);
         let understood = tally.rows.saturating_sub(tally.rejected + tally.ignored + delivery.erased);
         delivery.repeats = delivery.repeats.min(understood);
         delivery.events = understood - delivery.repeats;
@@ -246,7 +287,7 @@ impl Read {
 }
 
 /// The days that a delivery touched; of one of which nothing was understood, the day it came.
-fn days_of(delivery: &store::Delivery) -> Days {
+pub fn days_of(delivery: &store::Delivery) -> Days {
     if delivery.days.is_empty() { Days::from([time::day(delivery.time)]) } else { delivery.days.clone() }
 }
 

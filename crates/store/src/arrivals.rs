@@ -31,7 +31,10 @@ pub struct Arrival {
     pub report_id: String,
     /// Of the report, in bytes.
     pub size: u64,
-    /// The enrichment tables in force when it arrived, by their name.
+    /// The version of the feed's table when it arrived.
+    #[serde(default)]
+    pub table_version: String,
+    /// The enrichment tables in force then, by their name.
     #[serde(default)]
     pub tables: String,
     /// The store that works on it; set when it is put down.

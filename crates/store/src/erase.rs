@@ -4,7 +4,8 @@
 //! heeds it, so that neither a repeated delivery nor reading a kept report again brings anything back; and the
 //! files and entries of the log that still held it are deleted at once, so that no older version does either.
 //!
-//! Each step may be done again, and the record comes first: an erasure that was interrupted is repeated whole.
+//! Each step may be done again, and the record comes first: an erasure that was interrupted is repeated whole, by
+//! asking for it once more.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read, Write};
@@ -22,6 +23,7 @@ use crate::rewrite::{Beside, Reach, Rewrite, rewrite};
 use crate::small;
 use crate::store::Store;
 use crate::table::{Definition, LiveFile, Table};
+use crate::work::AtWork;
 
 pub(crate) static ERASURES: Definition =
     Definition { name: "erasures", schema, feed: None, time: "time", by_month: false, order: &["time", "id"], transactions: &[] };
@@ -32,7 +34,8 @@ fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
             text("id"),
             Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-            // report, person, or what went with it: event, or bytes, a report that is not kept for a person's sake.
+            // report, person, or what went with it: event; bytes, a report that is not kept for a person's sake; or words, one in
+            // which they are blotted out.
             text("what"),
             // The report's hash; of a person and their events, the values' hash under a key that is thrown away.
             text("subject"),
@@ -74,11 +77,17 @@ pub(crate) struct Erased {
     reports: HashSet<String>,
     /// Reports that must not be kept, though their other events are.
     bytes: HashSet<String>,
+    /// Reports in which words are blotted out.
+    words: HashSet<String>,
 }
 
 impl Erased {
     pub(crate) fn is_empty(&self) -> bool {
         self.ids.is_empty() && self.reports.is_empty()
+    }
+
+    pub(crate) fn is_report(&self, report_id: &str) -> bool {
+        self.reports.contains(report_id)
     }
 
     /// Whether the row says what was erased, or comes from a report that was.
@@ -89,10 +98,21 @@ impl Erased {
 }
 
 impl Store {
-    /// Erases a report: its bytes, its events and its rejects. What another report says as well, and was first
-    /// read from this one, goes too, and comes back when that one is read again.
+    /// Records that a report is erased: from now on no reading heeds it. Its days are to be read again then, since what
+    /// another report says as well may have been first read from this one; and then [`Store::erase_report`] takes out
+    /// whatever is left.
+    pub async fn record_erasure(&self, report_id: &str, erasing: &Erasing) -> Result<()> {
+        let is_known = self.has_report(report_id).await?
+            || self.is_erased(report_id).await?
+            || self.deliveries(None).await?.iter().any(|delivery| delivery.report_id == report_id);
+        if !is_known {
+            bail!("there is no report {report_id}: `waglan query \"SELECT * FROM reports\"` shows all");
+        }
+        self.record(vec![Record { what: "report", subject: report_id.to_owned(), event: None }], erasing).await
+    }
+
+    /// Takes out the events and rejects of a report, and its bytes.
     pub async fn erase_report(&self, report_id: &str, erasing: &Erasing) -> Result<Erasure> {
-        self.record(vec![Record { what: "report", subject: report_id.to_owned(), event: None }], erasing).await?;
         let meant = Arc::new(Matching {
             columns: vec!["report_id"],
             matches: Matches::Report(report_id.to_owned()),
@@ -100,16 +120,19 @@ impl Store {
             reports: Mutex::default(),
         });
         let kept = u64::from(self.has_report(report_id).await?);
-        let mut done = self.take_out(&meant, &[], erasing.now).await?;
+        let done = self.take_out(&meant, &[], erasing.now).await?;
         self.delete_report(report_id).await?;
-        done.reports = kept;
-        self.forget().await?;
-        Ok(done)
+        Ok(Erasure { reports: kept, ..done })
     }
 
     /// Whether a report was erased, and all that it said.
     pub async fn is_erased(&self, report_id: &str) -> Result<bool> {
         Ok(self.erased().await?.reports.contains(report_id))
+    }
+
+    /// Whether rows of a kept report say [`MARK`] where they said what was erased: they are neither events nor rejects.
+    pub async fn is_blotted(&self, report_id: &str) -> Result<bool> {
+        Ok(self.erased().await?.words.contains(report_id))
     }
 
     /// Which of these reports must not be taken in, should they arrive again: they were erased, or a person in them.
@@ -138,13 +161,25 @@ impl Store {
         let mut records = vec![Record { what: "person", subject: subject.clone(), event: None }];
         records.extend(taken(&found.ids).into_iter().map(|id| Record { what: "event", subject: subject.clone(), event: Some(id) }));
         self.record(records, erasing).await?;
-        let mut done = self.take_out(&found, &words, erasing.now).await?;
+        // Reports come first: which of them say it in another way is known from the events alone.
         let spoke = taken(&found.reports);
+        let (mut reports, mut failed) = (0, Vec::new());
         for report in self.kept_reports().await? {
-            done.reports += u64::from(self.make_unreadable(&report, &words, spoke.contains(&report), erasing).await?);
+            match self.make_unreadable(&report, &words, spoke.contains(&report), erasing).await {
+                Ok(changed) => reports += u64::from(changed),
+                Err(error) => failed.push(format!("{error:#}")),
+            }
         }
-        self.forget().await?;
-        Ok(done)
+        if !failed.is_empty() {
+            bail!(
+                "{} kept reports could not be looked through: {}; events and rejects are as they were: mend these reports or erase them \
+                 whole, and repeat the erasure",
+                failed.len(),
+                failed.join("; ")
+            );
+        }
+        let done = self.take_out(&found, &words, erasing.now).await?;
+        Ok(Erasure { reports, ..done })
     }
 
     /// What was erased, as of the newest record.
@@ -218,48 +253,61 @@ impl Store {
         let rejects = rewrite(&self.rejects, others.clone(), beside(), now).await?.rows;
         // Of a report, sightings are counted anew by the next refresh; of a person, they must go even where the
         // events of their day have expired.
-        let sightings = if words.is_empty() { 0 } else { rewrite(&self.sightings, others, beside(), now).await?.rows };
+        if words.is_empty() {
+            return Ok(Erasure { events, rejects, ..Erasure::default() });
+        }
+        let sightings = rewrite(&self.sightings, others, beside(), now).await?.rows;
+        rewrite(&self.deliveries, Arc::new(Origins(words.to_vec())), beside(), now).await?;
         Ok(Erasure { events, rejects, sightings, reports: 0 })
     }
 
-    /// Deletes the files and entries of the logs that hold what was erased: to be called again once sightings were
-    /// counted anew.
-    pub async fn forget(&self) -> Result<()> {
-        for table in [&self.events, &self.rejects, &self.sightings] as [&Arc<Table>; 3] {
+    /// Deletes the files and entries of the logs that hold what was erased, once sightings have been counted anew; and what
+    /// processes that died have left, which may hold it too.
+    pub async fn forget(&self, at_work: &AtWork, now: Micros) -> Result<()> {
+        for table in [&self.events, &self.rejects, &self.sightings, &self.deliveries] as [&Arc<Table>; 4] {
             self.vacuum_removed(table).await?;
         }
-        Ok(())
+        if at_work.is_alone() { self.vacuum_leftovers(now).await } else { Ok(()) }
     }
 
     /// Writes a kept report anew with the words blotted out; it keeps its name. One in which they stand in another
     /// way, as `spoke` may tell, is deleted. False if they are not in it.
     async fn make_unreadable(&self, report_id: &str, words: &[String], spoke: bool, erasing: &Erasing) -> Result<bool> {
-        let work = || -> Result<Found> {
-            let read = || self.open_report(report_id);
+        let read = || self.open_report(report_id);
+        let look = || -> Result<Found> {
             let as_it_came = has_words(read()?, words)?;
             // What is packed would not unpack any more, were a word in it blotted out.
             let packed = (erasing.unpack)(read()?)?;
             if as_it_came && packed.is_none() {
-                self.rewrite_report(report_id, |out| blot_out(&mut read().map_err(io::Error::other)?, out, words, PIECE).map(|_| ()))?;
-                return Ok(Found::BlottedOut);
+                return Ok(Found::Plain);
             }
             let in_another_way = as_it_came || spoke || packed.map_or(Ok(false), |plain| has_words(plain, words))?;
             Ok(if in_another_way { Found::Otherwise } else { Found::Nowhere })
         };
-        let found = tokio::task::block_in_place(work).with_context(|| format!("erasing in the report {report_id}"))?;
-        if found == Found::Otherwise {
-            self.record(vec![Record { what: "bytes", subject: report_id.to_owned(), event: None }], erasing).await?;
-            self.delete_report(report_id).await?;
+        let blot = |out: &mut dyn Write| blot_out(&mut read().map_err(io::Error::other)?, out, words, PIECE).map(|_| ());
+        let record = async |what| self.record(vec![Record { what, subject: report_id.to_owned(), event: None }], erasing).await;
+        let context = || format!("erasing in the report {report_id}");
+        let found = tokio::task::block_in_place(look).with_context(context)?;
+        match found {
+            Found::Plain => {
+                record("words").await?;
+                tokio::task::block_in_place(|| self.rewrite_report(report_id, blot)).with_context(context)?;
+            }
+            Found::Otherwise => {
+                record("bytes").await?;
+                self.delete_report(report_id).await?;
+            }
+            Found::Nowhere => {}
         }
         Ok(found != Found::Nowhere)
     }
 }
 
-/// How words stood in a kept report.
+/// How words stand in a kept report.
 #[derive(Clone, Copy, PartialEq)]
 enum Found {
-    /// As they are, and do no more.
-    BlottedOut,
+    /// As they are.
+    Plain,
     /// Packed, or in another encoding.
     Otherwise,
     Nowhere,
@@ -289,6 +337,9 @@ fn add_erased(batch: &RecordBatch, erased: &mut Erased) -> Result<()> {
             }
             "bytes" => {
                 erased.bytes.insert(subject.value(row).to_owned());
+            }
+            "words" => {
+                erased.words.insert(subject.value(row).to_owned());
             }
             "event" => {
                 erased.ids.insert(ids.value(row).try_into().map_err(|_| anyhow!("an erased id is not one of 16 bytes"))?);
@@ -380,17 +431,73 @@ impl Rewrite for Matching {
     }
 }
 
-/// How a value is written in reports, in lower case: as it is, as addresses of web pages carry it along, and as mail does.
+/// Where deliveries came from: a file may be named after a person.
+struct Origins(Vec<String>);
+
+impl Origins {
+    fn of(batch: &RecordBatch) -> Result<(usize, &StringArray)> {
+        let place = batch.schema_ref().index_of("origin")?;
+        Ok((place, batch.column(place).as_string_opt::<i32>().context("where deliveries came from is not text")?))
+    }
+}
+
+impl Rewrite for Origins {
+    fn reach(&self, _file: &LiveFile) -> Reach {
+        Reach::Something
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        vec!["origin"]
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let (_, origins) = Origins::of(batch)?;
+        Ok(origins.iter().map(|origin| Some(origin.is_some_and(|origin| has_word(origin.as_bytes(), &self.0)))).collect())
+    }
+
+    fn apply(&self, batch: &RecordBatch, _rows: &BooleanArray) -> Result<RecordBatch> {
+        let (place, origins) = Origins::of(batch)?;
+        let blotted = |origin: &str| -> Result<String> {
+            let mut blotted = Vec::new();
+            blot_out(&mut origin.as_bytes(), &mut blotted, &self.0, PIECE)?;
+            Ok(String::from_utf8_lossy(&blotted).into_owned())
+        };
+        let origins: StringArray = origins.iter().map(|origin| origin.map(blotted).transpose()).collect::<Result<_>>()?;
+        let mut columns = batch.columns().to_vec();
+        columns[place] = Arc::new(origins);
+        Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    }
+}
+
+/// How a value is written in reports, in lower case: as it is, as addresses of web pages carry it along, and as mail and
+/// JSON do.
 fn spellings(value: &str) -> BTreeSet<String> {
-    let lower = value.to_ascii_lowercase();
-    let with_signs_as = |sign: fn(u8) -> String| -> String {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        lower.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { sign(byte) }).collect()
-    };
-    let escaped = with_signs_as(|byte| format!("%{byte:02x}"));
-    let form = escaped.replace("%20", "+");
-    let mail = with_signs_as(|byte| format!("={byte:02x}"));
-    [lower, escaped, form, mail].into_iter().filter(|word| !word.is_empty()).collect()
+    let lower = value.to_lowercase();
+    // In these, a letter beyond ASCII looks another in upper case.
+    let upper = value.to_uppercase();
+    let encoded = [&lower, &upper].into_iter().flat_map(|text| {
+        let with_signs_as = |sign: fn(u8) -> String| -> String {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+            text.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { sign(byte) }).collect()
+        };
+        let escaped = with_signs_as(|byte| format!("%{byte:02x}"));
+        let form = escaped.replace("%20", "+");
+        let mail = with_signs_as(|byte| format!("={byte:02x}"));
+        let ascii = text.encode_utf16().map(|unit| match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => json_escaped(char::from(byte)),
+            _ => format!("\\u{unit:04x}"),
+        });
+        [escaped, form, mail, ascii.collect()]
+    });
+    let json = lower.chars().map(json_escaped).collect();
+    encoded.chain([lower.clone(), json]).map(|word| word.to_lowercase()).filter(|word| !word.is_empty()).collect()
+}
+
+fn json_escaped(sign: char) -> String {
+    match sign {
+        '"' | '\\' => format!("\\{sign}"),
+        _ => sign.to_string(),
+    }
 }
 
 /// Whether a text says one of these values, in any spelling.
@@ -398,8 +505,12 @@ pub fn says(text: &str, values: &[String]) -> bool {
     has_word(text.as_bytes(), &words_of(values))
 }
 
+/// The longest first: a value may be part of another, whose rest would be left.
 fn words_of(values: &[String]) -> Vec<String> {
-    values.iter().flat_map(|value| spellings(value.trim())).collect()
+    let words: BTreeSet<String> = values.iter().flat_map(|value| spellings(value.trim())).collect();
+    let mut words: Vec<String> = words.into_iter().collect();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    words
 }
 
 /// Whether one of the words stands in the text by itself: `192.0.2.1` is not in `192.0.2.10`, nor `example.org`
@@ -414,13 +525,23 @@ fn next_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
     (from..=last).find(|start| {
         let (before, there) = text.split_at(*start);
         let (there, after) = there.split_at(word.len());
-        there.eq_ignore_ascii_case(word) && (ends_with_escape(before) || !runs_on(before.iter().rev())) && !runs_on(after.iter())
+        is_word(there, word) && (ends_with_escape(before) || !runs_on(before.iter().rev())) && !runs_on(after.iter())
     })
 }
 
-/// Whether a text ends with a sign in hexadecimal, `%3D`, whose digits are no part of what follows.
+/// Whether a text is a word, which is in lower case.
+fn is_word(text: &[u8], word: &[u8]) -> bool {
+    let mut pairs = text.iter().zip(word);
+    pairs.all(|(byte, of_word)| byte.eq_ignore_ascii_case(of_word) || !byte.is_ascii() && !of_word.is_ascii())
+        && (text.eq_ignore_ascii_case(word) || std::str::from_utf8(text).is_ok_and(|text| text.to_lowercase().as_bytes() == word))
+}
+
+/// Whether a text ends with a sign that is written with letters or digits, which are no part of what follows: `%3D`, `\n`, `\u003d`.
 fn ends_with_escape(text: &[u8]) -> bool {
-    matches!(text, [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    matches!(text, [.., b'%', high, low] if is_hex(&[*high, *low]))
+        || matches!(text, [.., b'\\', b'u', a, b, c, d] if is_hex(&[*a, *b, *c, *d]))
+        || matches!(text, [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'])
 }
 
 /// Whether a word goes on in this direction: with a letter or digit, or with one behind a joining sign.
@@ -432,11 +553,15 @@ fn runs_on<'a>(mut beside: impl Iterator<Item = &'a u8>) -> bool {
     }
 }
 
+/// What stands in a report where an erased word stood: letters alone, so that it comes through every converter, and none
+/// that would be said by chance.
+pub const MARK: &str = "xxerasedxx";
+
 /// Read at a time, in bytes.
 const PIECE: usize = 1 << 20;
 
 /// What beside a word tells whether it goes on, in bytes.
-const BESIDE: usize = 3;
+const BESIDE: usize = 6;
 
 fn has_words(from: impl Read, words: &[String]) -> Result<bool> {
     Ok(blot_out(&mut UpToDamage(from), &mut io::sink(), words, PIECE)?)
@@ -451,29 +576,36 @@ impl<R: Read> Read for UpToDamage<R> {
     }
 }
 
-/// Copies text with every word replaced by as many `x`; whether there was any.
+/// Copies text with the mark in the place of every word; whether there was any.
 fn blot_out(from: &mut dyn Read, to: &mut dyn Write, words: &[String], piece: usize) -> io::Result<bool> {
     let margin = words.iter().map(String::len).max().unwrap_or(0) + BESIDE;
-    let (mut text, mut written, mut any) = (Vec::new(), 0, false);
+    // Of the text, what comes before `at` is written.
+    let (mut text, mut at, mut any) = (Vec::new(), 0, false);
     loop {
         let ended = (&mut *from).take(piece as u64).read_to_end(&mut text)? == 0;
         // Of words that start before here, what follows them is known.
-        let known = if ended { text.len() } else { text.len().saturating_sub(margin).max(written) };
-        for word in words {
-            let mut at = written;
-            while let Some(start) = next_word(&text, word.as_bytes(), at).filter(|start| *start < known) {
-                at = start + word.len();
-                text[start..at].fill(b'x');
-                any = true;
+        let known = if ended { text.len() } else { text.len().saturating_sub(margin).max(at) };
+        let find = |word: &String, from: usize| next_word(&text, word.as_bytes(), from).filter(|start| *start < known);
+        let mut next: Vec<Option<usize>> = words.iter().map(|word| find(word, at)).collect();
+        // The first, and of those that start with it the longest, which comes first among the words.
+        while let Some((start, word)) = next.iter().enumerate().filter_map(|(word, start)| Some(((*start)?, word))).min() {
+            to.write_all(&text[at..start])?;
+            to.write_all(MARK.as_bytes())?;
+            (at, any) = (start + words[word].len(), true);
+            for (word, start) in words.iter().zip(&mut next).filter(|(_, start)| start.is_some_and(|start| start < at)) {
+                *start = find(word, at);
             }
         }
-        to.write_all(&text[written..known])?;
+        if at < known {
+            to.write_all(&text[at..known])?;
+            at = known;
+        }
         if ended {
             return Ok(any);
         }
-        let done = known.saturating_sub(BESIDE);
+        let done = at.saturating_sub(BESIDE);
         text.drain(..done);
-        written = known - done;
+        at -= done;
     }
 }
 
@@ -497,19 +629,26 @@ mod tests {
     fn check(text: &str, word: &str, expected: &str) {
         for piece in (1..12).chain([PIECE]) {
             let mut blotted = Vec::new();
-            blot_out(&mut text.as_bytes(), &mut blotted, &[word.to_owned()], piece).expect("memory takes it");
+            let words = words_of(&word.split('|').map(str::to_owned).collect::<Vec<_>>());
+            blot_out(&mut text.as_bytes(), &mut blotted, &words, piece).expect("memory takes it");
             assert_eq!(String::from_utf8_lossy(&blotted), expected, "read {piece} bytes at a time");
         }
     }
 
     #[test]
     fn words_are_blotted_out_where_they_stand_by_themselves() {
-        check("1,192.0.2.1,192.0.2.10", "192.0.2.1", "1,xxxxxxxxx,192.0.2.10");
-        check("to Jane@Example.org.", "jane@example.org", "to xxxxxxxxxxxxxxxx.");
-        check("www.example.org example.org", "example.org", "www.example.org xxxxxxxxxxx");
-        check("{\"mail\":\"jane@example.org\"}", "jane@example.org", "{\"mail\":\"xxxxxxxxxxxxxxxx\"}");
+        check("1,192.0.2.1,192.0.2.10", "192.0.2.1", "1,xxerasedxx,192.0.2.10");
+        check("to Jane@Example.org.", "jane@example.org", "to xxerasedxx.");
+        check("www.example.org example.org", "example.org", "www.example.org xxerasedxx");
+        check("{\"mail\":\"jane@example.org\"}", "jane@example.org", "{\"mail\":\"xxerasedxx\"}");
         check("janet", "jane", "janet");
-        check("?u%3Djane%26x", "jane", "?u%3Dxxxx%26x");
+        check("jane jane,jane", "jane", "xxerasedxx xxerasedxx,xxerasedxx");
+        check("?u%3Djane%26x", "jane", "?u%3Dxxerasedxx%26x");
+        check("from Jane Doe and Doe", "doe|jane doe", "from xxerasedxx and xxerasedxx");
+        check("JÜRGEN.Müller@example.org", "jürgen.müller@example.org", "xxerasedxx");
+        check("?u=J%C3%9CRGEN%40example.org", "jürgen@example.org", "?u=xxerasedxx");
+        check(r#"{"user":"CORP\\jane.doe"}"#, r"CORP\jane.doe", r#"{"user":"xxerasedxx"}"#);
+        check(r#"{"by":"J\u00fcrgen","to":"a\njane"}"#, "jürgen|jane", r#"{"by":"xxerasedxx","to":"a\nxxerasedxx"}"#);
         check("3djane", "jane", "3djane");
         check("", "jane", "");
     }

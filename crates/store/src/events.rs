@@ -10,6 +10,7 @@ mod commit;
 mod filter;
 mod held;
 mod ids;
+mod origin;
 mod recent;
 mod replace;
 mod spill;
@@ -24,6 +25,7 @@ pub use writer::AppendWriter;
 pub(crate) use append::{Memory, Room};
 pub(crate) use commit::{commit, pause};
 pub(crate) use ids::IdSet;
+pub(crate) use origin::{events_of_report, refuse_strangers};
 pub(crate) use replace::replace_days;
 
 use crate::table::Definition;

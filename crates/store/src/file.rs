@@ -15,9 +15,9 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{DataType, Date32Type, SchemaRef, TimestampMicrosecondType};
 use event::time::{self, Micros};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
@@ -282,6 +282,18 @@ pub(crate) fn read(place: &Place, live: &LiveFile) -> Result<impl Iterator<Item 
     let path = live.path.clone();
     let reader = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)
         .and_then(|builder| builder.with_batch_size(ROWS_READ).build())
+        .with_context(|| format!("opening {path}"))?;
+    Ok(reader.map(move |batch| batch.with_context(|| format!("reading {path}"))))
+}
+
+/// The same, of these columns alone: the others are not read.
+pub(crate) fn read_columns(place: &Place, live: &LiveFile, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let path = live.path.clone();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)
+        .and_then(|builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder.with_batch_size(ROWS_READ).with_projection(mask).build()
+        })
         .with_context(|| format!("opening {path}"))?;
     Ok(reader.map(move |batch| batch.with_context(|| format!("reading {path}"))))
 }

@@ -34,6 +34,7 @@ mod small;
 mod store;
 mod table;
 mod vacuum;
+mod work;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -42,14 +43,16 @@ pub use arrivals::Arrival;
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};
-pub use erase::{Erasing, Erasure, Unpack, says};
+pub use erase::{Erasing, Erasure, MARK, Unpack, says};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};
 pub use reports::{ReportMark, mark_of};
 pub use retain::{Expiring, Retained, Retention};
+pub use sightings::tells_apart;
 pub use store::{Access, Settings, Store};
 pub use vacuum::Vacuumed;
+pub use work::{AtWork, Work};
 
 /// A number that nobody else has. It names files and tells commits apart; nothing secret rests on it.
 pub(crate) fn random() -> u64 {

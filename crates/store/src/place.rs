@@ -39,7 +39,7 @@ pub(crate) struct Place {
 }
 
 /// An object in a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// Relative to the place.
     pub(crate) name: String,
@@ -150,8 +150,13 @@ impl Place {
 
     /// The object's size in bytes, if there is one.
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.look(name).await?.map(|listed| listed.size))
+    }
+
+    /// The object as a list would have it, if there is one.
+    pub(crate) async fn look(&self, name: &str) -> Result<Option<Listed>> {
         match self.root.head(&self.path(name)).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(Listed { name: name.to_owned(), size: meta.size, modified: meta.last_modified.timestamp_micros() })),
             Err(ObjectError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("looking for {}", self.named(name))),
         }

@@ -151,49 +151,35 @@ impl Store {
         tokio::task::spawn_blocking(work).await.context("the thread that compares rejects has died")?
     }
 
-    /// Puts these rejects in the place of all that the feed's readings of these reports had: for reading again.
-    pub async fn replace_rejects(
-        &self,
-        feed: &str,
-        report_ids: HashSet<String>,
-        prepared: Vec<PreparedRejects>,
-        now: Micros,
-    ) -> Result<()> {
+    /// Puts rejects in the place of those that their deliveries had: for reading again.
+    pub async fn replace_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
+        let deliveries = prepared.iter().map(|rejects| rejects.source.delivery_id.clone()).collect();
         let add = prepared.into_iter().filter_map(|rejects| rejects.file).collect();
-        let replaced = OfReports { feed: Some(feed.to_owned()), report_ids };
+        let replaced = RejectsOf { column: "delivery_id", ids: deliveries };
         rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
         Ok(())
     }
 }
 
-/// The rejects of some reports, of one feed or of all.
-pub(crate) struct OfReports {
-    pub(crate) feed: Option<String>,
-    pub(crate) report_ids: HashSet<String>,
+/// The rejects of some reports or deliveries.
+pub(crate) struct RejectsOf {
+    /// `report_id` or `delivery_id`.
+    pub(crate) column: &'static str,
+    pub(crate) ids: HashSet<String>,
 }
 
-impl OfReports {
-    fn is_of(&self, feed: &str) -> bool {
-        self.feed.as_ref().is_none_or(|of| of == feed)
-    }
-}
-
-impl Rewrite for OfReports {
-    fn reach(&self, file: &LiveFile) -> Reach {
-        let may = !self.report_ids.is_empty() && self.feed.as_ref().is_none_or(|feed| file.may_hold_feed(feed));
-        if may { Reach::Something } else { Reach::Nothing }
+impl Rewrite for RejectsOf {
+    fn reach(&self, _file: &LiveFile) -> Reach {
+        if self.ids.is_empty() { Reach::Nothing } else { Reach::Something }
     }
 
     fn columns(&self) -> Vec<&str> {
-        vec!["report_id"]
+        vec![self.column]
     }
 
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        let (Some(feeds), Some(reports)) = (text("feed"), text("report_id")) else { bail!("rejects without feed and report") };
-        let of = |row: usize| {
-            feeds.is_valid(row) && self.is_of(feeds.value(row)) && reports.is_valid(row) && self.report_ids.contains(reports.value(row))
-        };
-        Ok((0..batch.num_rows()).map(|row| Some(of(row))).collect())
+        let ids = batch.column_by_name(self.column).and_then(|ids| ids.as_string_opt::<i32>());
+        let Some(ids) = ids else { bail!("rejects without {}", self.column) };
+        Ok((0..batch.num_rows()).map(|row| Some(ids.is_valid(row) && self.ids.contains(ids.value(row)))).collect())
     }
 }

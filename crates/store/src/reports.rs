@@ -192,8 +192,7 @@ impl Store {
 
     /// Whether the report is kept, in whatever form.
     pub async fn has_report(&self, id: &str) -> Result<bool> {
-        let name = report_name(id)?;
-        Ok(self.place.exists(&name).await? || self.place.exists(&format!("{name}{COMPRESSED}")).await?)
+        is_there(&self.place, &report_name(id)?).await
     }
 
     /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
@@ -281,6 +280,11 @@ fn fresh_file(folder: &Path) -> Result<NamedTempFile> {
 /// Whether what belongs here is there, in whatever form.
 fn is_kept(path: &Path) -> bool {
     path.exists() || compressed(path).exists()
+}
+
+/// The same of an object's name.
+async fn is_there(place: &Place, name: &str) -> Result<bool> {
+    Ok(place.exists(name).await? || place.exists(&format!("{name}{COMPRESSED}")).await?)
 }
 
 fn require_unchanged(now: &ReportMark, before: &ReportMark) -> Result<()> {
@@ -456,8 +460,13 @@ fn put_in_bucket(
 ) -> Result<ReportMark> {
     let mut file = nameless(temporary)?;
     let mark = copy(source, &mut file, |_| Ok(()))?;
+    let name = name_of(&mark.id)?;
+    // What is there may have been made unreadable in part, and must stay so.
+    if place.wait(is_there(place, &name))? {
+        return Ok(mark);
+    }
     file.rewind()?;
-    let mut sink = place.create(&name_of(&mark.id)?)?;
+    let mut sink = place.create(&name)?;
     io::copy(&mut file, &mut sink)?;
     sink.finish()?;
     Ok(mark)
@@ -559,14 +568,16 @@ fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + Send>>> {
     })
 }
 
-/// Writes the compressed form, and only then takes the plain one away: at every moment one of them is there.
+/// Writes the compressed form, and only then takes the plain one away: at every moment one of them is there. Where the plain
+/// one has gone or become another meanwhile, which only an erasure does, what was made of it goes.
 fn compress(place: &Place, report: &Listed) -> Result<()> {
     let context = || format!("compressing {}", report.name);
     let Some(plain) = reader(place, &report.name)? else { return Ok(()) };
     let packed = format!("{}{COMPRESSED}", report.name);
     let mut encoder = zstd::stream::read::Encoder::new(plain, LEVEL).with_context(context)?;
     put_object(place, &packed, |out| io::copy(&mut encoder, out).map(|_| ())).with_context(context)?;
-    place.wait(place.delete(&report.name))
+    let is_as_listed = place.wait(place.look(&report.name))?.is_some_and(|now| now == *report);
+    place.wait(place.delete(if is_as_listed { &report.name } else { &packed }))
 }
 
 /// Writes an object, in the place of one that is there. Afterwards it is on the disk.

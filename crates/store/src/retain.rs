@@ -1,9 +1,9 @@
 //! Keeping data only as long as it may be kept: rows, and single fields of rows, expire after a number of days.
 //!
-//! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So the day
-//! up to which a feed has expired is remembered, and sightings before it are never counted anew. But they do not
-//! name what a field held that has expired, and rejects, which hold whole rows, go with the first of their feed's
-//! events or fields.
+//! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So what of a
+//! feed has expired is remembered: sightings of such days are never counted anew, and a reading of them brings
+//! nothing back. But sightings do not name what a field held that has expired, and rejects, which hold whole rows,
+//! go with the first of their feed's events or fields.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use arrow::compute::kernels::zip::zip;
 use bytes::Bytes;
 use event::time::{self, Micros};
 use event::{Field, Type, value};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::days::FeedDays;
 use crate::deliveries::Delivery;
 use crate::events::{EVENTS, TIME};
-use crate::rejects::{OfReports, REJECTS};
+use crate::rejects::{REJECTS, RejectsOf};
 use crate::rewrite::{Before, Beside, Reach, Rewrite, day_at, rewrite};
-use crate::sightings::{SIGHTINGS, is_in_a_key, names_things};
+use crate::sightings::{SIGHTINGS, names_things};
 use crate::store::Store;
 use crate::table::LiveFile;
 
@@ -46,6 +47,8 @@ pub struct Retention {
     pub in_rows: bool,
     /// Whether the feed's table says that the column is an event's asset: its sightings may be named by it.
     pub is_asset: bool,
+    /// Whether the feed's sightings are counted by the column: without it they would come out otherwise.
+    pub is_counted_by: bool,
     /// Kept on so many UTC days before today.
     pub days: u32,
 }
@@ -63,8 +66,82 @@ pub struct Retained {
 /// What no event is without.
 const ALWAYS: [&str; 7] = ["id", "feed", "month", "kind", "asset", "in_scope", TIME];
 
-/// The first day that is still whole, of each feed of which something has expired: an object of the store.
+/// What of each feed has expired: an object of the store.
 const EXPIRED: &str = "expired.json";
+
+/// What of a feed has expired, each before a day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Remembered")]
+pub(crate) struct Expired {
+    /// Whole events.
+    rows: Option<i32>,
+    /// Columns of events.
+    columns: BTreeMap<String, i32>,
+    /// Keys of `extra`.
+    extra: BTreeMap<String, i32>,
+    /// Something that sightings are counted by.
+    counted_by: Option<i32>,
+}
+
+/// As it was written once: a day alone, before which something that sightings are counted by has expired.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Remembered {
+    Day(i32),
+    Each {
+        rows: Option<i32>,
+        #[serde(default)]
+        columns: BTreeMap<String, i32>,
+        #[serde(default)]
+        extra: BTreeMap<String, i32>,
+        counted_by: Option<i32>,
+    },
+}
+
+impl From<Remembered> for Expired {
+    fn from(remembered: Remembered) -> Expired {
+        match remembered {
+            // Which of the two it was is not known, and that such days are not read again changes nothing.
+            Remembered::Day(day) => Expired { rows: Some(day), counted_by: Some(day), ..Expired::default() },
+            Remembered::Each { rows, columns, extra, counted_by } => Expired { rows, columns, extra, counted_by },
+        }
+    }
+}
+
+impl Expired {
+    fn remember(&mut self, rule: &Rule) {
+        let at = match &rule.retention.what {
+            Expiring::Row => self.rows.get_or_insert(rule.before),
+            Expiring::Column(column) => self.columns.entry(column.clone()).or_insert(rule.before),
+            Expiring::Extra(key) => self.extra.entry(key.clone()).or_insert(rule.before),
+        };
+        *at = rule.before.max(*at);
+        if rule.changes_sightings() {
+            self.counted_by = self.counted_by.max(Some(rule.before));
+        }
+    }
+
+    /// The fields that have expired, as rules of the feed.
+    fn fields(&self, feed: &str) -> Rules {
+        let columns = self.columns.iter().map(|(column, before)| (Expiring::Column(column.clone()), *before));
+        let extra = self.extra.iter().map(|(key, before)| (Expiring::Extra(key.clone()), *before));
+        let rule = |(what, before)| {
+            let retention = Retention { feed: feed.to_owned(), what, in_rows: false, is_asset: false, is_counted_by: false, days: 0 };
+            Rule { retention, before }
+        };
+        Rules(columns.chain(extra).map(rule).collect())
+    }
+}
+
+/// Takes out of a feed's events what has expired.
+#[derive(Debug)]
+pub(crate) struct Expire(Rules);
+
+impl Expire {
+    pub(crate) fn apply(&self, events: &RecordBatch) -> Result<RecordBatch> {
+        self.0.without_expired(events)
+    }
+}
 
 impl Store {
     /// Applies rules of events and their fields.
@@ -110,13 +187,12 @@ impl Store {
                 reports += 1;
             }
         }
-        let rejects = OfReports { feed: None, report_ids: old.into_iter().collect() };
+        let rejects = RejectsOf { column: "report_id", ids: old.into_iter().collect() };
         let rejects = rewrite(&self.rejects, Arc::new(rejects), beside(), now).await?.rows;
         Ok(Retained { rejects, reports, ..Retained::default() })
     }
 
-    /// The first whole day of each feed that has expired.
-    pub async fn expired(&self) -> Result<BTreeMap<String, i32>> {
+    async fn expired(&self) -> Result<BTreeMap<String, Expired>> {
         match self.place.read(EXPIRED).await? {
             Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {EXPIRED}")),
             None => Ok(BTreeMap::new()),
@@ -126,19 +202,33 @@ impl Store {
     async fn remember_expired(&self, rules: &[Rule]) -> Result<()> {
         let known = self.expired().await?;
         let mut expired = known.clone();
-        // A day that lost a field is not whole either, where sightings hang on that field.
-        for rule in rules.iter().filter(|rule| rule.changes_sightings()) {
-            let before = expired.entry(rule.retention.feed.clone()).or_insert(i32::MIN);
-            *before = rule.before.max(*before);
+        for rule in rules {
+            expired.entry(rule.retention.feed.clone()).or_default().remember(rule);
         }
         if expired == known { Ok(()) } else { self.place.put(EXPIRED, Bytes::from(serde_json::to_vec_pretty(&expired)?)).await }
     }
 
-    /// The days less those that have expired.
-    pub(crate) async fn unexpired(&self, mut days: FeedDays) -> Result<FeedDays> {
-        for (feed, whole_from) in self.expired().await? {
+    /// The first day of which a feed's events have not expired, if any have. Earlier ones are not read again.
+    pub async fn first_unexpired(&self, feed: &str) -> Result<Option<i32>> {
+        Ok(self.expired().await?.get(feed).and_then(|expired| expired.rows))
+    }
+
+    /// What takes a feed's expired fields out of what is read again, if any have.
+    pub(crate) async fn expire(&self, feed: &str) -> Result<Option<Expire>> {
+        let fields = self.expired().await?.get(feed).map(|expired| expired.fields(feed));
+        Ok(fields.filter(|fields| !fields.0.is_empty()).map(Expire))
+    }
+
+    /// Of each feed, the first day whose sightings can be counted anew.
+    pub(crate) async fn counted_anew_from(&self) -> Result<BTreeMap<String, i32>> {
+        Ok(self.expired().await?.into_iter().filter_map(|(feed, expired)| Some((feed, expired.counted_by?))).collect())
+    }
+
+    /// The days whose sightings can be counted anew.
+    pub(crate) async fn countable(&self, mut days: FeedDays) -> Result<FeedDays> {
+        for (feed, from) in self.counted_anew_from().await? {
             if let Some(days) = days.0.get_mut(&feed) {
-                days.retain(|day| *day >= whole_from);
+                days.retain(|day| *day >= from);
             }
         }
         days.0.retain(|_, days| !days.is_empty());
@@ -162,7 +252,7 @@ impl Rule {
     fn changes_sightings(&self) -> bool {
         match &self.retention.what {
             Expiring::Row => true,
-            Expiring::Column(column) => self.retention.is_asset || is_in_a_key(column),
+            Expiring::Column(_) => self.retention.is_asset || self.retention.is_counted_by,
             Expiring::Extra(_) => false,
         }
     }
@@ -227,6 +317,12 @@ impl Rewrite for Rules {
     }
 
     fn apply(&self, batch: &RecordBatch, _rows: &BooleanArray) -> Result<RecordBatch> {
+        self.without_expired(batch)
+    }
+}
+
+impl Rules {
+    fn without_expired(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut batch = batch.clone();
         for rule in &self.0 {
             let rows = rule.rows(&batch)?;

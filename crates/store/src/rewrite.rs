@@ -12,8 +12,6 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use event::time::{self, Micros};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::days::{Days, FeedDays};
 use crate::events::{Overtaken, pause};
@@ -280,11 +278,9 @@ fn meant(definition: &Definition, place: &Place, live: &LiveFile, rewriting: &dy
     let mut columns = rewriting.columns();
     columns.extend(definition.feed);
     columns.push(definition.time);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
     let mut all = 0;
     let mut touched = FeedDays::default();
-    for batch in builder.with_projection(mask).build()? {
+    for batch in file::read_columns(place, live, &columns)? {
         let batch = batch?;
         let rows = rewriting.rows(&batch)?;
         all += rows.true_count() as u64;

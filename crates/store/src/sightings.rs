@@ -81,9 +81,10 @@ pub(crate) fn names_things(kind: &str, column: &str) -> bool {
     KEYS.iter().any(|key| key.kind == kind && key.asset.contains(&column))
 }
 
-/// Whether it is part of some kind's keys what this column holds.
-pub(crate) fn is_in_a_key(column: &str) -> bool {
-    KEYS.iter().any(|key| key.asset.contains(&column) || key.identifier.contains(&column) || key.port && column == "source_port")
+/// Whether sightings of this kind, or of any, are told apart by what this column holds.
+pub fn tells_apart(kind: Option<&str>, column: &str) -> bool {
+    let in_key = |key: &Key| key.asset.contains(&column) || key.identifier.contains(&column) || key.port && column == "source_port";
+    KEYS.iter().filter(|key| kind.is_none_or(|kind| kind == key.kind)).any(in_key)
 }
 
 struct Key {
@@ -151,12 +152,12 @@ impl Store {
     /// Counts everything anew that can be: sightings of days whose events have expired stay.
     pub async fn rebuild_sightings(&self, is_context: impl Fn(&str) -> bool, now: Micros) -> Result<FeedDays> {
         let events = self.events.latest().await?;
-        let mut days = self.unexpired(self.all_days(&events).await?).await?;
+        let mut days = self.countable(self.all_days(&events).await?).await?;
         days.0.retain(|feed, _| !is_context(feed));
         let files = self.count(&events, &days).await?;
         let beside =
             Beside { operation: "REBUILD", add: files, transaction: transaction(&events), touched: days.clone(), ..Beside::default() };
-        let replaced = AllBut(Before { days: self.expired().await?, time: SIGHTINGS.time });
+        let replaced = AllBut(Before { days: self.counted_anew_from().await?, time: SIGHTINGS.time });
         rewrite(&self.sightings, Arc::new(replaced), beside, now).await?;
         Ok(days)
     }
@@ -176,7 +177,7 @@ impl Store {
                 None => return Ok(Due::Everything),
             }
         }
-        Ok(Due::Days(self.unexpired(days).await?))
+        Ok(Due::Days(self.countable(days).await?))
     }
 
     async fn count_days(&self, events: &Arc<Version>, days: FeedDays, reached: u64, now: Micros) -> Result<FeedDays> {

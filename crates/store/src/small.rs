@@ -11,11 +11,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute;
 use event::time::Micros;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::events::pause;
-use crate::file::{FileWriter, NewFile, time_bounds};
+use crate::file::{FileWriter, NewFile, read_columns, time_bounds};
 use crate::place::Place;
 use crate::table::{Change, LiveFile, Table};
 
@@ -75,11 +73,8 @@ pub(crate) fn overlapping<'a>(files: impl Iterator<Item = &'a Arc<LiveFile>>, bo
 pub(crate) fn keys(place: &Place, files: &[Arc<LiveFile>], key: &str) -> Result<HashSet<String>> {
     let mut found = HashSet::new();
     for live in files {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(place.blob(&live.path, live.size)?)
-            .with_context(|| format!("opening {}", live.path))?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [key]);
-        for batch in builder.with_projection(mask).build()? {
-            let batch = batch.with_context(|| format!("reading {}", live.path))?;
+        for batch in read_columns(place, live, &[key])? {
+            let batch = batch?;
             let column = batch.column_by_name(key).and_then(|keys| keys.as_string_opt::<i32>());
             found.extend(column.into_iter().flatten().flatten().map(str::to_owned));
         }

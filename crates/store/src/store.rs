@@ -1,6 +1,6 @@
 //! The store as a whole: opening it, and what it can do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -146,7 +146,11 @@ impl Store {
             exact_ids: self.settings.memory_limit / 16 / 36,
             temporary: self.settings.temporary.clone(),
         };
-        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), erased)
+        let expire = match settings.only_days {
+            Some(_) => self.expire(settings.feed).await?,
+            None => None,
+        };
+        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), erased, expire)
     }
 
     /// Makes appends part of the table, in one entry of its log. On [`crate::Overtaken`] (`error.is::<Overtaken>()`)
@@ -156,19 +160,29 @@ impl Store {
     }
 
     /// Puts rows that were read again in the place of all that the feed had on these days, in one commit. They
-    /// come from an append with [`AppendSettings::only_days`] set to the same days. Days of which something has
-    /// expired are refused: the reports of some of their rows may be gone.
-    pub async fn replace_days(&self, feed: &str, days: &Days, prepared: Prepared, now: Micros) -> Result<Committed> {
-        if let (Some(whole_from), Some(first)) = (self.expired().await?.get(feed), days.first())
-            && first < whole_from
+    /// come from an append with [`AppendSettings::only_days`] set to the same days. Days whose events have expired
+    /// are refused. [`crate::Overtaken`] if an event there is of a report that is not among those with a recorded
+    /// delivery: who brought it is still at work.
+    pub async fn replace_days(
+        &self,
+        feed: &str,
+        days: &Days,
+        prepared: Prepared,
+        recorded: HashSet<String>,
+        now: Micros,
+    ) -> Result<Committed> {
+        if let (Some(from), Some(first)) = (self.first_unexpired(feed).await?, days.first())
+            && *first < from
         {
-            bail!(
-                "{} of {feed} has expired and cannot be read again; days from {} on can",
-                time::day_name(*first),
-                time::day_name(*whole_from)
-            );
+            bail!("{} of {feed} has expired and cannot be read again; days from {} on can", time::day_name(*first), time::day_name(from));
         }
+        events::refuse_strangers(&prepared, days, recorded, self.erased().await?).await?;
         events::replace_days(&self.events, feed, days, prepared, now).await
+    }
+
+    /// How many of a feed's events were first read from this report, by day.
+    pub async fn events_of_report(&self, feed: &str, report_id: &str) -> Result<BTreeMap<i32, u64>> {
+        events::events_of_report(&self.events, feed, report_id).await
     }
 }
 

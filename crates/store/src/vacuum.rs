@@ -37,7 +37,7 @@ impl Store {
         let mut done = Vacuumed::default();
         for table in self.tables() {
             let context = || format!("vacuuming {}", table.definition.name);
-            done.add(vacuum_table(table, cutoff, now).await.with_context(context)?);
+            done.add(vacuum_table(table, cutoff, cutoff.min(now - UNDER_WAY)).await.with_context(context)?);
             done.log_entries += table.cut_log(cutoff.min(now - LOG_KEPT)).await.with_context(context)?;
         }
         let oldest = now - UNDER_WAY;
@@ -46,6 +46,20 @@ impl Store {
             done.files += tokio::task::spawn_blocking(unfinished).await.context("the thread that deletes files has died")??;
         }
         Ok(done)
+    }
+
+    /// Deletes at once what processes that died have left behind: only where nobody else is at work.
+    pub(crate) async fn vacuum_leftovers(&self, now: Micros) -> Result<()> {
+        for table in self.tables() {
+            vacuum_table(table, Micros::MAX, Micros::MAX).await?;
+        }
+        match self.place.folder().map(Path::to_path_buf) {
+            Some(folder) => {
+                let unfinished = move || delete_unfinished(&folder, now + UNDER_WAY);
+                tokio::task::spawn_blocking(unfinished).await.context("the thread that deletes files has died")?.map(|_| ())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Deletes at once whatever files of the table the log says were removed, and then that log.
@@ -69,12 +83,12 @@ impl Vacuumed {
     }
 }
 
-async fn vacuum_table(table: &Arc<Table>, cutoff: Micros, now: Micros) -> Result<Vacuumed> {
+/// Deletes data files that are older than that, and that no version since `cutoff` refers to.
+async fn vacuum_table(table: &Arc<Table>, cutoff: Micros, oldest: Micros) -> Result<Vacuumed> {
     // Listed before the version is read: a file that is committed in between is then not taken for a leftover.
     let listed = table.place.list("").await?;
     let version = table.latest().await?;
     let removed_lately = removed_since(table, &version, cutoff).await?;
-    let oldest = cutoff.min(now - UNDER_WAY);
     let is_garbage = |file: &&Listed| {
         file.name.ends_with(".parquet")
             && !file.name.starts_with("_delta_log/")

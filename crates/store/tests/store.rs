@@ -10,8 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use event::time::{self, Micros};
 use event::{Reject, batch, id};
 use store::{
-    Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Expiring, Limits, Outcome, Overtaken, Prepared, RejectSource,
-    Retained, Retention, Settings, Store, days_of_text, days_text, delivery_id,
+    Access, AppendSettings, Arrival, Compaction, Days, Delivery, Erasing, Erasure, Expiring, Limits, Outcome, Overtaken, Prepared,
+    RejectSource, Retained, Retention, Settings, Store, Work, days_of_text, days_text, delivery_id,
 };
 use tempfile::TempDir;
 
@@ -433,7 +433,7 @@ async fn reread(store: &Store, feed: &str, of: &str, rows: &[Row]) -> anyhow::Re
     let mut writer = append.writer();
     tokio::task::block_in_place(|| writer.push(rows_of(feed, rows)).and_then(|()| writer.close()))?;
     let prepared = append.finish().await?;
-    Ok(store.replace_days(feed, &only, prepared, now()).await?.outcomes.remove(0))
+    Ok(store.replace_days(feed, &only, prepared, HashSet::new(), now()).await?.outcomes.remove(0))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -483,7 +483,7 @@ async fn who_is_overtaken_is_told() {
         store.append(AppendSettings { feed: FEED, expected_rows: 1, columns: COLUMNS, only_days: Some(&only) }).await.expect("an append");
     store_rows(&store, FEED, DAY_ONE).await;
     let prepared = append_again.finish().await.expect("an append ends");
-    let refused = store.replace_days(FEED, &only, prepared, now()).await.expect_err("it would lose what came meanwhile");
+    let refused = store.replace_days(FEED, &only, prepared, HashSet::new(), now()).await.expect_err("it would lose what came meanwhile");
     assert!(refused.is::<Overtaken>(), "{refused:#}");
     assert_eq!(ask(&store, "select count(*) from events where feed = 'example/sinkhole'").await, ["3"]);
 }
@@ -528,6 +528,7 @@ async fn a_start_finds_what_a_dead_process_left() {
         origin: "file".into(),
         report_id: "0".repeat(32),
         size: 3,
+        table_version: "1".into(),
         tables: "0".repeat(32),
         owner: String::new(),
     };
@@ -584,7 +585,7 @@ async fn deliveries_and_rejects_are_recorded_once() {
         ["example/sinkhole 2 ip \"no\": not an IP address 2023-02-18,no", "example/sinkhole 7 ip \"no\": not an IP address 2023-02-18,no",]
     );
     let again = write(&[reject(7, "still wrong")]);
-    store.replace_rejects(FEED, HashSet::from([report_id.to_owned()]), vec![again], now()).await.expect("rejects are replaced");
+    store.replace_rejects(vec![again], now()).await.expect("rejects are replaced");
     assert_eq!(ask(&store, "select line, reason from rejects").await, ["7 still wrong"]);
 }
 
@@ -686,7 +687,7 @@ async fn what_expires_is_taken_out_and_its_sightings_stay() {
     store_rows(&store, OTHER, DAY_TWO).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
     let sightings = ask(&store, SIGHTINGS).await;
-    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, in_rows: true, is_asset: false, days };
+    let rule = |feed: &str, what, days| Retention { feed: feed.into(), what, in_rows: true, is_asset: false, is_counted_by: true, days };
     let rules = [rule(FEED, Expiring::Row, 1), rule(OTHER, Expiring::Column("malware_name".into()), 1)];
     let touched = store.retain(&rules, at("2023-02-20 12:00:00")).await.expect("rules are applied");
     assert_eq!(touched, Retained { events: 3 + 1, ..Retained::default() });
@@ -701,6 +702,14 @@ async fn what_expires_is_taken_out_and_its_sightings_stay() {
     assert_eq!(ask(&store, SIGHTINGS).await, sightings);
     let refused = reread(&store, FEED, "2023-02-18", DAY_ONE).await.expect_err("its report may be gone");
     assert_eq!(refused.to_string(), "2023-02-18 of example/sinkhole has expired and cannot be read again; days from 2023-02-19 on can");
+}
+
+/// Erases a person, and every file that held what was said.
+async fn erase_person(store: &Store, value: &str) -> Erasure {
+    let at_work = store.begin(Work::Upkeep).await.expect("nobody else is at work");
+    let done = store.erase_person(&[value.to_owned()], &erasing()).await.expect("a person is erased");
+    store.forget(&at_work, now()).await.expect("files are deleted");
+    done
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -729,12 +738,12 @@ async fn what_is_erased_does_not_come_back() {
     say(&report).await;
     store.refresh_sightings(|_| false, now()).await.expect("sightings are counted");
 
-    let done = store.erase_person(&["192.0.2.1".into()], &erasing()).await.expect("a person is erased");
+    let done = erase_person(&store, "192.0.2.1").await;
     assert_eq!((done.events, done.sightings, done.reports), (1, 1, 1));
     assert_eq!(ask(&store, "select source_ip from events").await, ["192.0.2.10"]);
     assert_eq!(ask(&store, "select asset from sightings").await, ["192.0.2.10"]);
     let kept = std::fs::read_to_string(store.report_path(&report).expect("it is kept")).expect("it is read");
-    assert_eq!(kept, "2023-02-18 00:00:01,xxxxxxxxx,80,mirai\n2023-02-18 00:00:02,192.0.2.10,80,mirai\n");
+    assert_eq!(kept, "2023-02-18 00:00:01,xxerasedxx,80,mirai\n2023-02-18 00:00:02,192.0.2.10,80,mirai\n");
     let again = say(&report).await;
     assert_eq!((again.events, again.repeats, again.erased), (0, 1, 1));
     // No file and no entry of the log still has it.
@@ -742,13 +751,18 @@ async fn what_is_erased_does_not_come_back() {
     assert!(!folder.path().join("events/_delta_log/00000000000000000001.json").exists());
     assert_eq!(ask(&open(&folder).await, "select source_ip from events").await, ["192.0.2.10"]);
 
+    assert!(store.record_erasure(&"0".repeat(32), &erasing()).await.is_err(), "nothing is known of it");
+    store.record_erasure(&report, &erasing()).await.expect("an erasure is recorded");
     let done = store.erase_report(&report, &erasing()).await.expect("a report is erased");
     assert_eq!((done.events, done.reports), (1, 1));
     assert!(store.is_erased(&report).await.expect("erasures are read") && store.open_report(&report).is_err());
     assert_eq!(say(&report).await.erased, 2);
     assert_eq!(say("00000000000000000000000000000000").await.events, 1);
     let records = "select what, count(*), count(event_id), min(\"by\"), min(reason) from erasures group by 1 order by 1";
-    assert_eq!(ask(&store, records).await, ["event 1 1 officer asked to", "person 1 0 officer asked to", "report 1 0 officer asked to"]);
+    assert_eq!(
+        ask(&store, records).await,
+        ["event 1 1 officer asked to", "person 1 0 officer asked to", "report 1 0 officer asked to", "words 1 0 officer asked to"]
+    );
     // Another store that was open all the while sees what is, and can go on.
     store_rows(&store, FEED, DAY_TWO).await;
     assert_eq!(ask(&store, "select count(*) from events").await, ["3"]);
@@ -764,7 +778,7 @@ async fn a_writer_whose_log_was_cut_does_not_write_into_the_past() {
         let prepared = append(&store, FEED, vec![vec![many(FEED, "2023-03-01 00:00:00", turn, 1)]]).await;
         store.commit(vec![prepared], now()).await.expect("events are committed");
     }
-    store.erase_person(&["10.0.0.2".into()], &erasing()).await.expect("a person is erased");
+    erase_person(&store, "10.0.0.2").await;
     // The entries that it should have looked at are gone: it must look again.
     let error = other.commit(vec![waiting], now()).await.expect_err("its place is taken");
     assert!(error.is::<Overtaken>(), "{error:#}");
@@ -813,7 +827,7 @@ async fn storage_without_folders_will_do() {
     let mut back = Vec::new();
     tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
     assert!(back == report && store.report_path(&mark.id).is_none());
-    store.erase_person(&["10.0.0.2".into()], &erasing()).await.expect("a person is erased");
+    erase_person(&store, "10.0.0.2").await;
     assert_eq!(ask(&store, "select count(*) from events").await, ["200001"]);
 }
 

@@ -196,10 +196,7 @@ fn what_is_learned_later_moves_no_event() {
     place("waglan.toml", "[scope]\ncountries = [\"XA\"]\n");
     ingest("one", "2026-03-02T06:00:00Z", "192.0.2.1\n");
     // As if the process had been killed between committing the events and recording the delivery.
-    let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, tables FROM deliveries";
-    let id = query(&data, "SELECT id FROM deliveries").lines().nth(1).map(str::to_owned).expect("a row");
-    place(&format!("arrivals/{id}.json"), &succeed(waglan(&data).args(["query", "--format", "json", arrival])));
-    std::fs::remove_dir_all(data.join("deliveries")).expect("ours");
+    kill_before_recording(&data);
     // A table that held on that day comes later, the first one is written over, and what is ours becomes another.
     place("networks/ours/2026-02-01.toml", &networks("XB"));
     place("networks/ours/2026-01-01.toml", &networks("XC"));
@@ -710,6 +707,106 @@ fn a_mended_table_is_applied_by_reading_again() {
 }
 
 /// No day is of two readings: where the old one cannot be had again a delivery waits, until the table says since when it holds.
+/// A feed of one's own whose table can be mended: `time` converts what it calls seen.
+fn obs(data: &Path, time: &str) {
+    let table = format!(
+        "format = \"csv\"\nmeans = \"c2-server\"\nkind = \"c2\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"clear\"\n\
+         [rows]\naddress = \"source.ip\"\nseen = \"time.source{time}\"\n"
+    );
+    written(data, "feeds/example/obs.toml", table);
+}
+
+fn take_obs(folder: &TempDir, data: &Path, name: &str, rows: &str) -> Output {
+    let report = written(folder, name, format!("address,seen\n{rows}"));
+    run(waglan(data).args(["ingest", "--feed", "example/obs", "--at", "2026-03-10"]).arg(report))
+}
+
+/// What a mended table moves over midnight is moved, also where deliveries that do not speak of the newest day hang on.
+#[test]
+fn rows_that_move_between_days_are_there_once() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    take_obs(&folder, &data, "b.csv", "192.0.2.1,2026-03-01 23:30:00\n192.0.2.2,2026-03-02 00:10:00\n");
+    take_obs(&folder, &data, "a.csv", "192.0.2.3,2026-03-02 23:30:00\n192.0.2.4,2026-03-03 00:10:00\n");
+    let events = || query(&data, "SELECT source_ip AS ip, time_source FROM events ORDER BY 1, 2");
+    obs(&data, " | zone -01:00");
+    take_obs(&folder, &data, "n.csv", "192.0.2.5,2026-03-03 05:00:00\n");
+    let moved = "ip,time_source\n192.0.2.1,2026-03-02T00:30:00Z\n192.0.2.2,2026-03-02T01:10:00Z\n192.0.2.3,2026-03-03T00:30:00Z\n\
+                 192.0.2.4,2026-03-03T01:10:00Z\n192.0.2.5,2026-03-03T06:00:00Z\n";
+    assert_eq!(events(), moved, "with the next delivery");
+    obs(&data, " | zone +01:00");
+    succeed(waglan(&data).args(["reread", "--feed", "example/obs", "--since", "2026-03-03"]));
+    let moved = "ip,time_source\n192.0.2.1,2026-03-01T22:30:00Z\n192.0.2.2,2026-03-01T23:10:00Z\n192.0.2.3,2026-03-02T22:30:00Z\n\
+                 192.0.2.4,2026-03-02T23:10:00Z\n192.0.2.5,2026-03-03T04:00:00Z\n";
+    assert_eq!(events(), moved, "when asked for the last day");
+    let recorded = "SELECT sum(events) AS events, count(DISTINCT table_version) AS versions FROM deliveries";
+    assert_eq!(query(&data, recorded), "events,versions\n5,1\n");
+}
+
+/// A day that expired is not read again, and keeps nothing else from being taken in.
+#[test]
+fn days_that_have_expired_hold_nothing_up() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    // 2020 has expired, and 2026 has not for years.
+    written(&data, "waglan.toml", "[retention.events]\n\"*\" = 1900\n[retention.fields.\"*\"]\n\"source.account\" = 1\n");
+    obs(&data, "");
+    take_obs(&folder, &data, "old.csv", "192.0.2.1,2020-03-01 10:00:00\n192.0.2.2,2026-03-01 23:30:00\n");
+    succeed(waglan(&data).args(["store", "retain"]));
+    obs(&data, " | zone -01:00");
+    let said = told(&take_obs(&folder, &data, "new.csv", "192.0.2.3,2026-03-01 10:00:00\n"));
+    assert!(said.contains("1 new events"), "{said}");
+    let expected = "ip,time_source\n192.0.2.2,2026-03-02T00:30:00Z\n192.0.2.3,2026-03-01T11:00:00Z\n";
+    assert_eq!(query(&data, "SELECT source_ip AS ip, time_source FROM events ORDER BY 1"), expected);
+    // A rule for a field that the feed has not makes none of its days uncountable.
+    assert_eq!(query(&data, "SELECT asset FROM sightings WHERE day > '2026-01-01' ORDER BY 1"), "asset\n192.0.2.2\n192.0.2.3\n");
+    let refused = told(&run(waglan(&data).args(["reread", "--feed", "example/obs"])));
+    assert!(refused.contains("days replaced: 2026-03-01..2026-03-02"), "{refused}");
+    for again in [["reread", "--feed", "example/obs"].as_slice(), &["rejects", "retry", "--feed", "example/obs"]] {
+        succeed(waglan(&data).args(again));
+        assert_eq!(query(&data, "SELECT source_ip AS ip, time_source FROM events ORDER BY 1"), expected);
+    }
+}
+
+/// The rejects of an unchanged list belong to each of its deliveries.
+#[test]
+fn reading_a_day_again_leaves_other_days_rejects() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = written(&folder, "list.txt", "192.0.2.1\nnobody\n");
+    for day in ["2026-03-01", "2026-03-02"] {
+        run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", day]).arg(&list));
+    }
+    run(waglan(&data).args(["reread", "--feed", "cins/army", "--since", "2026-03-02"]));
+    let rejects = "SELECT CAST(time AS DATE) AS day, line FROM rejects ORDER BY 1";
+    assert_eq!(query(&data, rejects), "day,line\n2026-03-01,2\n2026-03-02,2\n");
+}
+
+/// Killed between committing events and recording the delivery; by the next start the feed's table is another one.
+#[test]
+fn what_an_earlier_table_read_is_read_again_after_a_kill() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    take_obs(&folder, &data, "killed.csv", "192.0.2.1,2026-03-01 23:30:00\n192.0.2.2,2026-03-02 10:00:00\n");
+    kill_before_recording(&data);
+    obs(&data, " | zone -01:00");
+    take_obs(&folder, &data, "next.csv", "192.0.2.3,2026-03-05 10:00:00\n");
+    let expected = "ip,time_source\n192.0.2.1,2026-03-02T00:30:00Z\n192.0.2.2,2026-03-02T11:00:00Z\n192.0.2.3,2026-03-05T11:00:00Z\n";
+    assert_eq!(query(&data, "SELECT source_ip AS ip, time_source FROM events ORDER BY 1"), expected);
+    let recorded = "SELECT count(*) AS deliveries, sum(rows) AS rows, sum(events) AS events, count(DISTINCT table_version) AS versions FROM deliveries";
+    assert_eq!(query(&data, recorded), "deliveries,rows,events,versions\n2,3,3,1\n");
+}
+
+/// Makes it so that the events of the only delivery are committed and the delivery is not recorded.
+fn kill_before_recording(data: &Path) {
+    let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, table_version, tables FROM deliveries";
+    let id = query(data, "SELECT id FROM deliveries").lines().nth(1).map(str::to_owned).expect("a row");
+    written(data, &format!("arrivals/{id}.json"), succeed(waglan(data).args(["query", "--format", "json", arrival])));
+    std::fs::remove_dir_all(data.join("deliveries")).expect("ours");
+}
+
 #[test]
 fn a_delivery_waits_where_its_days_cannot_be_read_again() {
     let folder = TempDir::new().expect("a folder");
@@ -1168,6 +1265,8 @@ fn a_person_is_erased_from_every_report() {
     }
     let left = |table: &str, column: &str| query(&data, &format!("SELECT count(*) AS named FROM {table} WHERE {column} LIKE '%{name}%'"));
     assert_eq!([left("events", "extra"), left("rejects", "raw")], ["named\n0\n", "named\n0\n"]);
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), "source_ip\n192.0.2.2\n192.0.2.4\n");
+    assert_eq!(query(&data, "SELECT count(*) AS rejects FROM rejects"), "rejects\n0\n");
 }
 
 #[test]
@@ -1235,6 +1334,47 @@ fn a_packed_report_with_an_erased_person_comes_back_by_no_way() {
     }
 }
 
+/// What only other reports say stays, also where the erasure is cut short, and what cannot be read again is said.
+#[test]
+fn an_erasure_that_was_cut_short_is_repeated() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let take = |name: &str, text: &str| {
+        let list = written(&folder, name, text);
+        succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(list));
+    };
+    take("1.txt", "http://both.example/\nhttp://first.example/\n");
+    take("2.txt", "http://both.example/\nhttp://second.example/\n");
+    let first =
+        query(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%1.txt'").lines().nth(1).map(str::to_owned).expect("a row");
+    let erase =
+        || waglan(&data).args(["store", "erase", "--report", &first, "--reason", "by order"]).stderr(std::process::Stdio::piped()).spawn();
+    for step in 0..12 {
+        let mut erasing = erase().expect("it starts");
+        std::thread::sleep(Duration::from_millis(20 + 10 * step));
+        erasing.kill().expect("ours");
+        erasing.wait().expect("it ends");
+    }
+    succeed(waglan(&data).args(["store", "erase", "--report", &first, "--reason", "by order"]));
+    let left = "source_fqdn\nboth.example\nsecond.example\n";
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);
+    assert!(!files_below(&data.join("reports")).iter().any(|file| file.ends_with(&first)));
+    let unknown = run(waglan(&data).args(["store", "erase", "--report", &"0".repeat(32), "--reason", "by order"]));
+    assert!(unknown.status.code() == Some(2) && told(&unknown).contains("there is no report 0000"), "{}", told(&unknown));
+
+    // Another report of the day is not kept any more.
+    take("3.txt", "http://third.example/\n");
+    for report in files_below(&data.join("reports")) {
+        std::fs::remove_file(report).expect("writable");
+    }
+    let third =
+        query(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%3.txt'").lines().nth(1).map(str::to_owned).expect("a row");
+    let lossy = run(waglan(&data).args(["store", "erase", "--report", &third, "--reason", "by order"]));
+    let said = told(&lossy);
+    assert!(lossy.status.code() == Some(1) && said.contains("is gone too: the report") && said.contains("is not kept any more"), "{said}");
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);
+}
+
 #[test]
 fn what_was_erased_comes_back_by_no_way() {
     let folder = TempDir::new().expect("a folder");
@@ -1256,8 +1396,8 @@ fn what_was_erased_comes_back_by_no_way() {
     take();
     assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), left, "a repeated delivery brings nothing back");
     run(waglan(&data).args(["reread", "--feed", "abuse-ch/threatfox"]));
-    let named = query(&data, "SELECT count(*) AS named FROM events WHERE extra LIKE '%somebody@%'");
-    assert_eq!(named, "named\n0\n", "nor does reading again: in the kept report the value is unreadable");
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), left, "nor does reading again");
+    assert_eq!(query(&data, "SELECT rows, events, erased FROM deliveries"), "rows,events,erased\n2,1,1\n");
     assert_eq!(query(&data, "SELECT count(*) AS records FROM erasures WHERE what = 'person'"), "records\n1\n", "a record remains");
     let audit = std::fs::read_to_string(data.join("audit.jsonl")).expect("it is there");
     assert!(audit.contains("export.json of abuse-ch/threatfox") && audit.contains("a person: on request"), "{audit}");

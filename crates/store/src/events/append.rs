@@ -22,6 +22,7 @@ use super::{ID, TIME};
 use crate::days::Days;
 use crate::erase::Erased;
 use crate::file::NewFile;
+use crate::retain::Expire;
 use crate::table::{MONTH, Table, Version};
 
 /// What is known of an append before it starts.
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) recent: Mutex<Recent>,
     pub(crate) only_days: Option<Days>,
     pub(crate) complete: Option<Complete>,
+    /// Of rows that are read again, what has expired.
+    pub(crate) expire: Option<Expire>,
     /// What was erased and must not come back.
     pub(crate) erased: Arc<Erased>,
     pub(crate) memory: Arc<Memory>,
@@ -163,6 +166,7 @@ impl Append {
         room: &Room,
         memory: Arc<Memory>,
         erased: Arc<Erased>,
+        expire: Option<Expire>,
     ) -> Result<Append> {
         let held = match settings.only_days {
             Some(_) => Held::nothing(&table.place, settings.feed),
@@ -184,6 +188,7 @@ impl Append {
                 recent: Mutex::default(),
                 only_days: settings.only_days.cloned(),
                 complete: None,
+                expire,
                 erased,
                 memory,
                 writers: AtomicUsize::new(0),

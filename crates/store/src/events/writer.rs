@@ -192,7 +192,11 @@ impl AppendWriter {
             None => new,
         };
         self.refuse_unknown_columns(&complete)?;
-        self.write(fit(&complete, &self.shared.schema)?)
+        let fitting = fit(&complete, &self.shared.schema)?;
+        match &self.shared.expire {
+            Some(expire) => self.write(expire.apply(&fitting)?),
+            None => self.write(fitting),
+        }
     }
 
     /// Counts suspects, of which these turned out to be new, and writes those.

@@ -62,13 +62,20 @@ impl StoreCommand {
                 )
             }
             StoreCommand::Erase(erase) => {
-                let done = match &erase.report {
-                    Some(report) => desk.erase_report(&actor, report, &erase.reason, now).await?,
-                    None => desk.erase_person(&actor, &erase.person, &erase.reason, now).await?,
-                };
-                let sightings = match &erase.report {
-                    Some(_) => "sightings of its days counted anew".to_owned(),
-                    None => format!("{} sightings", done.sightings),
+                let (done, sightings) = match &erase.report {
+                    Some(report) => {
+                        let (done, lost) = desk.erase_report(&actor, report, &erase.reason, now).await?;
+                        for why in lost {
+                            output::say(&format!("what other reports said as well, and was first read from this one, is gone too: {why}"));
+                            ended = Ended::WithRejects;
+                        }
+                        (done, "sightings of its days counted anew".to_owned())
+                    }
+                    None => {
+                        let done = desk.erase_person(&actor, &erase.person, &erase.reason, now).await?;
+                        let sightings = format!("{} sightings", done.sightings);
+                        (done, sightings)
+                    }
                 };
                 format!("erased: {} events, {} rejects; {} kept reports; {sightings}", done.events, done.rejects, done.reports)
             }
