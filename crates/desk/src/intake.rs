@@ -1,9 +1,9 @@
 //! Deliveries in, and read again.
 
 use anyhow::Result;
-use event::time::Micros;
+use event::time::{self, Micros};
 use pipeline::{Enrichment, HandedIn, Intake, Of, Outcome, Reread, What};
-use store::Work;
+use store::{Arrival, Work};
 use tracing::warn;
 
 use crate::actor::{Action, Actor};
@@ -59,6 +59,16 @@ impl Desk {
         let done = intake.reread(what, enrichment, now).await?;
         self.refresh_sightings(now).await?;
         Ok(done)
+    }
+
+    /// Deliveries that are kept and wait to be understood, as sentences.
+    pub async fn waiting(&self, actor: &Actor, now: Micros) -> Result<Vec<String>> {
+        actor.require(Action::Query)?;
+        let waits = |arrival: Arrival| {
+            let (origin, feed, time) = (arrival.origin, arrival.feed, time::iso(arrival.time));
+            format!("{origin} of {feed}, {time}, waits to be understood: `waglan ingest` takes it up, or says what is in the way")
+        };
+        Ok(self.store.abandoned_arrivals(now).await?.into_iter().map(waits).collect())
     }
 
     /// Counts the days anew that changed. Lists of context are looked things up in, and make no sightings.

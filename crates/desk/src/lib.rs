@@ -21,5 +21,5 @@ pub use pipeline::{
     pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
-pub use store::{Access, Answer, Delivery, days_of_text, days_text};
+pub use store::{Access, Answer, Delivery, Limits, days_of_text, days_text};
 pub use tables::Installed;

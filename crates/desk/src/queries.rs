@@ -25,12 +25,14 @@ impl Desk {
     /// Answers SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
     pub async fn query(&self, actor: &Actor, sql: &Sql<'_>) -> Result<Answer> {
         actor.require(Action::Query)?;
-        let limits = Limits {
-            memory: usize::try_from(self.configuration.query.memory << 20)?,
-            time: Duration::from_secs(self.configuration.query.seconds),
-            rows: sql.rows,
-        };
+        let limits = Limits { rows: sql.rows, ..self.query_limits() };
         self.store.query(sql.text, vec![("feeds", feeds_batch(&self.catalog))], &limits).await
+    }
+
+    /// What a query may take, as configured.
+    pub fn query_limits(&self) -> Limits {
+        let crate::configuration::Query { memory, seconds } = self.configuration.query;
+        Limits { memory: usize::try_from(memory << 20).unwrap_or(usize::MAX), time: Duration::from_secs(seconds), rows: None }
     }
 
     /// When something was last stored, by the storage's own clock: no clock that is right is behind it.

@@ -1,7 +1,7 @@
 //! A row that could not be read. It is kept, counted and listed, and can be read again.
 
 /// At most this much of a row is kept with its reject, in bytes; the whole of it is in the report.
-pub const LONGEST_RAW: usize = 4096;
+pub const LONGEST_RAW: usize = 1 << 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

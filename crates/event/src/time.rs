@@ -85,7 +85,15 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp_micros());
     }
-    for format in ["%Y-%m-%d %H:%M:%S%.f %z", "%Y-%m-%dT%H:%M:%S%.f%z", "%Y-%m-%d %H:%M:%S%.f%#z", "%d/%b/%Y:%H:%M:%S %z"] {
+    for format in [
+        "%Y-%m-%d %H:%M:%S%.f %z",
+        "%Y-%m-%dT%H:%M:%S%.f%z",
+        "%Y-%m-%d %H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M %z",
+        "%Y-%m-%dT%H:%M%#z",
+        "%Y%m%dT%H%M%S%#z",
+        "%d/%b/%Y:%H:%M:%S %z",
+    ] {
         if let Ok(time) = DateTime::parse_from_str(text, format) {
             return Ok(time.timestamp_micros());
         }
@@ -93,9 +101,15 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     if let Ok(time) = DateTime::parse_from_rfc2822(text) {
         return Ok(time.timestamp_micros());
     }
-    for format in
-        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S", "%b %d %H:%M:%S %Y"]
-    {
+    for format in [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+        "%Y%m%dT%H%M%S",
+        "%Y/%m/%d %H:%M:%S",
+        "%b %d %H:%M:%S %Y",
+    ] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return local(time);
         }
@@ -187,6 +201,9 @@ mod tests {
         check("2023-02-19T00:01:10.25Z", "2023-02-19T00:01:10.250Z");
         check("2023-02-19 00:01:10.123456", "2023-02-19T00:01:10.123456Z");
         check("2023-02-18 20:31:10 -0330", "2023-02-19T00:01:10Z");
+        check("2023-02-19T08:01+08:00", "2023-02-19T00:01:00Z");
+        check("2023-02-19 08:01 +0800", "2023-02-19T00:01:00Z");
+        check("20230219T000110Z", "2023-02-19T00:01:10Z");
         check("Sun, 19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
         check("2023-02-19", "2023-02-19T00:00:00Z");
         check("20230219", "2023-02-19T00:00:00Z");

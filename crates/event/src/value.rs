@@ -348,6 +348,8 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
         Ok(parsed) if parsed.has_host() || text.contains("://") => parsed,
         // `example.com:8080/login` has no scheme, though it looks as if it had: schemes have no dots.
         Ok(parsed) if !parsed.scheme().contains('.') => return Err(WRONG),
+        // A path on a host that is not said; `//example.com/login` says it.
+        Err(url::ParseError::RelativeUrlWithoutBase) if text.starts_with('/') && !text.starts_with("//") => return Err(WRONG),
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
             url::Url::parse(&format!("http://{}", text.trim_start_matches('/'))).map_err(|_| WRONG)?
         }
@@ -664,6 +666,8 @@ mod tests {
                 ("mailto:someone@example.com", "not a URL"),
                 ("http://", "not a URL"),
                 ("nonsense", "not a URL"),
+                ("/index.php?id=1", "not a URL"),
+                ("//example.com/login", "http://example.com/login"),
             ],
         );
     }

@@ -52,7 +52,7 @@ fn read(form: &str, report: impl Read) -> String {
 fn a_report_falls_into_its_cells() {
     let unclosed = "rejected 2: a quote is opened and never closed\n";
     // What is odd about it, the form where it is not the usual one, the report, and what it is cut into.
-    let cases: [(&str, &str, &[u8], &str); 25] = [
+    let cases: [(&str, &str, &[u8], &str); 27] = [
         ("nothing", "", b"ip,port\n192.0.2.1,80\n", "2: 192.0.2.1|80\n"),
         ("no line end at the end", "", b"ip,port\n192.0.2.1,80", "2: 192.0.2.1|80\n"),
         ("no rows", "", b"ip,port\n", ""),
@@ -74,6 +74,8 @@ fn a_report_falls_into_its_cells() {
         ("a quote within a cell", "", b"ip,name\n1,5\" disk\n", "2: 1|5\" disk\n"),
         ("something after the quote", "", b"ip,name\n1,\"a\"b\n2,\"a\" \n", "2: 1|ab\n3: 2|a \n"),
         ("a quote that is never closed", "", b"ip,name\n1,\"a\n2,b\n", &format!("3: 2|b\n{unclosed}")),
+        ("a quote that the next row's closes", "", b"ip,name\n1,\"a\n2,\"b\"\n3,\"c\"\n", &format!("3: 2|b\n4: 3|c\n{unclosed}")),
+        ("UTF-16 without its mark", "", b"i\0p\0\n\x001\09\x002\0.\x000\0\n\0", "2: 192.0\n"),
         (
             "too few cells and too many",
             "",

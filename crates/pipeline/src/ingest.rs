@@ -411,10 +411,13 @@ impl Group {
     }
 }
 
-/// Whether a delivery's columns are neither those of the table nor, as they were last, the feed's.
+/// Whether a delivery's columns are neither those of the table nor, in the last delivery or any of the week before this, the feed's.
 fn drifts_anew(delivery: &store::Delivery, known: &HashMap<String, store::Delivery>) -> bool {
-    let others = known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
-    delivery.drift.is_some() && others.max_by_key(|known| known.time).is_none_or(|last| last.drift != delivery.drift)
+    const RECENT: Micros = 7 * time::DAY;
+    let others = || known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
+    let last = others().map(|known| known.time).max().unwrap_or_default();
+    let is_recent = |known: &&store::Delivery| known.time == last || (known.time - delivery.time).abs() < RECENT;
+    delivery.drift.is_some() && others().filter(is_recent).all(|known| known.drift != delivery.drift)
 }
 
 /// The columns of a feed's events at rest.

@@ -98,11 +98,19 @@ impl Store {
     ///
     /// Two stores that ask at the same moment may both take one; then both do what may be done twice.
     pub async fn take_abandoned_arrivals(&self, now: Micros) -> Result<Vec<Arrival>> {
+        let abandoned = self.abandoned_arrivals(now).await?;
+        for arrival in &abandoned {
+            self.put_arrival(arrival).await?;
+        }
+        Ok(abandoned.into_iter().map(|arrival| Arrival { owner: self.owner.name.clone(), ..arrival }).collect())
+    }
+
+    /// Arrivals whose owner is dead, by time: they wait for the next who takes deliveries in.
+    pub async fn abandoned_arrivals(&self, now: Micros) -> Result<Vec<Arrival>> {
         let mut abandoned = Vec::new();
         for (arrival, put) in self.arrivals_with_age().await? {
             if !self.owner.is_alive(&self.place, &arrival.owner, now - put)? {
-                self.put_arrival(&arrival).await?;
-                abandoned.push(Arrival { owner: self.owner.name.clone(), ..arrival });
+                abandoned.push(arrival);
             }
         }
         Ok(abandoned)

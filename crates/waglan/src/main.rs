@@ -11,6 +11,7 @@ mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -82,11 +83,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::failed(&anyhow::Error::new(error).context("starting up")),
     };
-    match runtime.block_on(run(cli)) {
+    let ended = match runtime.block_on(run(cli)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::WithRejects) => ExitCode::from(1),
         Err(error) => output::failed(&error),
-    }
+    };
+    // Parts of a query that was stopped may go on for long, and nobody waits for them.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Ended> {

@@ -37,7 +37,7 @@ fn watch(limit: u64) {
 }
 
 /// What the process holds of the machine's memory, in bytes; None where the system does not say.
-fn held() -> Option<u64> {
+pub(crate) fn held() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
     kilobytes.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)

@@ -37,7 +37,11 @@ enum End {
     At { next: usize, lines: u64 },
     /// The buffer ends within the row.
     Unfinished,
+    /// What closes its quote opens another one, on a later line.
+    Unclosed,
 }
+
+const NEVER_CLOSED: &str = "a quote is opened and never closed";
 
 impl Csv {
     pub(super) fn new(format: Format, columns: &[String]) -> Csv {
@@ -95,7 +99,7 @@ impl Csv {
     fn pass_over(&mut self, waiting: &mut Vec<u8>, rows: &mut Rows) {
         if let Some(place) = memchr::memchr(b'\n', waiting) {
             if !std::mem::take(&mut self.skipping) {
-                rows.rejects.push(Reject::new(self.line + 1, None, "a quote is opened and never closed", waiting));
+                rows.rejects.push(Reject::new(self.line + 1, None, NEVER_CLOSED, waiting));
             }
             self.line += 1;
             waiting.drain(..=place);
@@ -144,15 +148,13 @@ impl Csv {
                     self.line += lines;
                     at = next;
                 }
-                End::Unfinished if self.ended => {
-                    rows.cells.truncate(first_cell);
-                    let line = text.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
-                    rows.rejects.push(Reject::new(self.line + 1, None, "a quote is opened and never closed", line.as_bytes()));
-                    at = self.next_line(&text, at);
-                }
-                End::Unfinished => {
+                End::Unfinished if !self.ended => {
                     rows.cells.truncate(first_cell);
                     break;
+                }
+                End::Unfinished | End::Unclosed => {
+                    rows.cells.truncate(first_cell);
+                    at = self.reject_line(&text, at, rows);
                 }
             }
         }
@@ -161,6 +163,13 @@ impl Csv {
         rows.text = text;
         rows.header = self.header.clone().unwrap_or_default();
         at
+    }
+
+    /// Rejects one line, in which a quote is opened, and says where the next one starts.
+    fn reject_line(&mut self, text: &str, at: usize, rows: &mut Rows) -> usize {
+        let line = text.get(at..).unwrap_or_default().lines().next().unwrap_or_default();
+        rows.rejects.push(Reject::new(self.line + 1, None, NEVER_CLOSED, line.as_bytes()));
+        self.next_line(text, at)
     }
 
     /// The start of the next line.
@@ -226,6 +235,10 @@ impl Csv {
             }
             let end = if is_quoted {
                 let Some((close, doubled, breaks)) = closing_quote(bytes, marks, at + 1) else { return End::Unfinished };
+                // A cell may go on over lines; but where more follows what closes it, that was to open the cell of another row.
+                if breaks > 0 && bytes.get(close + 1).is_some_and(|byte| *byte != separator && !byte.is_ascii_whitespace()) {
+                    return End::Unclosed;
+                }
                 lines += u64::from(breaks);
                 // What stands between the closing quote and the separator belongs to the cell, as other readers have it.
                 let end = match bytes.get(close + 1) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use encoding_rs::{Decoder, Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// A report's bytes as UTF-8, or as nearly so as they came: [`text_of`] mends single lines.
 pub(super) struct Decoded<R> {
@@ -28,7 +28,7 @@ impl<R: Read> Decoded<R> {
 
     fn start(&mut self) -> io::Result<()> {
         self.started = true;
-        let mut head = [0; 3];
+        let mut head = [0; 64];
         let mut length = 0;
         while length < head.len() {
             match self.input.read(&mut head[length..])? {
@@ -37,7 +37,8 @@ impl<R: Read> Decoded<R> {
             }
         }
         let head = &head[..length];
-        let (encoding, mark) = Encoding::for_bom(head).map_or((self.declared.unwrap_or(UTF_8), 0), |(encoding, mark)| (encoding, mark));
+        let unmarked = || (self.declared.or_else(|| utf16_of(head)).unwrap_or(UTF_8), 0);
+        let (encoding, mark) = Encoding::for_bom(head).unwrap_or_else(unmarked);
         self.head = head[mark..].to_vec();
         if encoding != UTF_8 {
             self.decoder = Some(encoding.new_decoder_without_bom_handling());
@@ -72,6 +73,15 @@ impl<R: Read> Decoded<R> {
         }
         Ok(!end)
     }
+}
+
+/// UTF-16 that does not say so: of plain text every other byte is zero.
+fn utf16_of(head: &[u8]) -> Option<&'static Encoding> {
+    let pairs = || head.chunks_exact(2);
+    let count = |is: fn(&&[u8]) -> bool| pairs().filter(is).count();
+    let (little, big) = (count(|pair| pair[0] != 0 && pair[1] == 0), count(|pair| pair[0] == 0 && pair[1] != 0));
+    let most = |of: usize| of >= 4 && of * 10 >= pairs().count() * 9;
+    if most(little) { Some(UTF_16LE) } else { most(big).then_some(UTF_16BE) }
 }
 
 /// The bytes as text: as they are where they are UTF-8, else line by line, a line that is not being windows-1252.

@@ -257,7 +257,7 @@ impl AppendWriter {
     fn add(&mut self, month: Month, batch: RecordBatch) -> Result<()> {
         let part = self.parts.entry(month).or_default();
         if let Some(file) = &mut part.file {
-            file.write(&batch)?;
+            file.write(&by_time(vec![batch])?)?;
             if file.size() >= FILE_SIZE {
                 self.end_file(month)?;
             }
@@ -273,8 +273,8 @@ impl AppendWriter {
     fn begin_file(&mut self, month: Month) -> Result<()> {
         let part = self.parts.entry(month).or_default();
         let mut file = FileWriter::create(&EVENTS, &self.shared.table.place, self.shared.schema.clone(), Some(&month_name(month)))?;
-        for batch in part.waiting.drain(..) {
-            file.write(&batch)?;
+        if !part.waiting.is_empty() {
+            file.write(&by_time(std::mem::take(&mut part.waiting))?)?;
         }
         (part.rows, part.bytes) = (0, 0);
         part.file = Some(file);
@@ -340,6 +340,21 @@ impl Drop for AppendWriter {
             self.shared.writers.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+/// One batch of these, of at least one, with its rows by time, as most come.
+fn by_time(mut batches: Vec<RecordBatch>) -> Result<RecordBatch> {
+    let batch = match batches.len() {
+        1 => batches.remove(0),
+        _ => compute::concat_batches(&batches[0].schema(), &batches)?,
+    };
+    let times = times_of(&batch)?;
+    if times.is_sorted() {
+        return Ok(batch);
+    }
+    let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
+    order.sort_by_key(|row| times[*row as usize]);
+    Ok(compute::take_record_batch(&batch, &UInt32Array::from(order))?)
 }
 
 /// The days of times. Rows come nearly always in runs of one day.

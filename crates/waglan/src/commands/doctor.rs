@@ -56,6 +56,9 @@ impl Doctor {
         for missing in desk.missing_tables(time::day(now)) {
             say(false, missing.to_owned())?;
         }
+        for waiting in desk.waiting(&operator(), now).await? {
+            say(false, waiting)?;
+        }
         for idle in desk.idle_retention(&operator()).await? {
             say(false, idle)?;
         }

@@ -10,7 +10,7 @@ use crate::{Ended, Place, clock, output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Geo {
-    /// Put a table in place, in the MaxMind DB format (MaxMind's, DB-IP's, IPinfo's and IPLocate's layouts)
+    /// Put a table in place, in the MaxMind DB format, in whichever of the common layouts
     Update(Update),
     /// What a name in the events' column "tables" stands for: kind, name, day and hash of each table
     Show(Show),
@@ -44,6 +44,7 @@ impl Geo {
         };
         let now = clock::now();
         for (name, source) in update.sources(place)? {
+            let source = source.replace("{month}", &time::month_name(time::day(now)));
             const MOST: u64 = 4 << 30;
             let mut input = open(&source, MOST).await?;
             let desk = place.desk(Access::Write).await?;

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use desk::{Access, Sql};
+use desk::{Access, Limits, Sql};
 
 use super::operator;
-use crate::{Ended, Place, output};
+use crate::{Ended, Place, memory, output};
 
 /// SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
 ///
@@ -45,9 +46,39 @@ enum QueryFormat {
 
 const ROWS_OF_A_TABLE: u64 = 1000;
 
+/// How often it is looked at what a query takes.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a query may take beyond its limits: time to end as it should, in which it tells better what was too much, and bytes
+/// for what is read and answered.
+const MORE_TIME: Duration = Duration::from_secs(2);
+const MORE_BYTES: u64 = 256 << 20;
+
+/// Ends the process once the query takes more than it may. The engine counts what groups, joins and sorts hold; what an
+/// expression makes it does not count, nor can it be stopped in one.
+fn end_beyond(limits: Limits) {
+    let since = Instant::now();
+    let most = memory::held().unwrap_or_default() + limits.memory as u64 + MORE_BYTES;
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(LOOK);
+            let too_much = if since.elapsed() > limits.time + MORE_TIME {
+                format!("took longer than its limit of {} s", limits.time.as_secs())
+            } else if memory::held().is_some_and(|held| held > most) {
+                format!("took more memory than its limit of {} MiB", limits.memory >> 20)
+            } else {
+                continue;
+            };
+            output::say(&format!("error: the query {too_much} and was stopped; ask for less, such as fewer days or groups"));
+            std::process::exit(2);
+        }
+    });
+}
+
 impl Query {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Read).await?;
+        end_beyond(desk.query_limits());
         let rows = self.limit.or((self.format == QueryFormat::Table).then_some(ROWS_OF_A_TABLE));
         let answer = desk.query(&operator(), &Sql { text: &self.sql, rows }).await?;
         if self.format == QueryFormat::Parquet {

@@ -1,8 +1,9 @@
 //! `waglan rejects`: rows that could not be read, and another try at them.
 
 use anyhow::Result;
+use arrow::array::AsArray;
 use clap::{Args, Subcommand};
-use desk::{Access, Enrichment, Sql, What};
+use desk::{Access, Desk, Enrichment, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -14,7 +15,7 @@ pub(crate) enum Rejects {
     List(List),
     /// The rows of a report or feed
     Show(Show),
-    /// Read a feed's reports again, with today's tables
+    /// Read reports with rejects again, with today's tables
     Retry(Retry),
 }
 
@@ -41,9 +42,12 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
-    /// Of which feed
-    #[arg(long, value_name = "ID", required = true)]
-    feed: String,
+    /// Only of this feed
+    #[arg(long, value_name = "ID", conflicts_with = "report")]
+    feed: Option<String>,
+    /// Only of this report
+    #[arg(long, value_name = "HASH")]
+    report: Option<String>,
 }
 
 impl Rejects {
@@ -90,8 +94,26 @@ impl Show {
 impl Retry {
     async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
-        let what = What::Feed { feed: self.feed.clone(), since: None };
-        let done = desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await?;
+        let whats = match (&self.feed, &self.report) {
+            (Some(feed), _) => vec![What::Feed { feed: feed.clone(), since: None }],
+            (None, Some(report)) => vec![What::Report { report_id: report.clone() }],
+            (None, None) => with_rejects(&desk).await?,
+        };
+        if whats.is_empty() {
+            output::say("there are no rejects");
+        }
+        let mut done = Vec::new();
+        for what in &whats {
+            done.extend(desk.reread(&operator(), what, Enrichment::AsRead, clock::now()).await?);
+        }
         Ok(reread::tell(&done))
     }
+}
+
+/// All feeds that have rejects.
+async fn with_rejects(desk: &Desk) -> Result<Vec<What>> {
+    const SQL: &str = "SELECT DISTINCT feed FROM rejects ORDER BY feed";
+    let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: SQL, rows: None }).await?).await?;
+    let feeds = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten());
+    Ok(feeds.map(|feed| What::Feed { feed: feed.to_owned(), since: None }).collect())
 }
