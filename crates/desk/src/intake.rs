@@ -47,18 +47,21 @@ impl Desk {
         actor.require(Action::Reread)?;
         self.audit.write(actor, Action::Reread, &format!("{what:?}, enriched {enrichment:?}"), now)?;
         let _at_work = self.store.begin(Work::Intake).await?;
-        self.keep_tables()?;
-        let intake = self.intake();
-        // What a process that died has left is to be known of first.
+        self.take_up_the_abandoned(now).await?;
+        let done = self.intake().reread(what, enrichment, now).await?;
+        self.refresh_sightings(now).await?;
+        Ok(done)
+    }
+
+    /// Takes in what a process that died has left: before anything else is done to its days.
+    pub(crate) async fn take_up_the_abandoned(&self, now: Micros) -> Result<()> {
         let mut each = |outcome| {
             if let Outcome::Refused { origin, why } = outcome {
                 warn!(origin, why = format!("{why:#}"), "a delivery waits");
             }
         };
-        intake.recover(now, &mut each).await?;
-        let done = intake.reread(what, enrichment, now).await?;
-        self.refresh_sightings(now).await?;
-        Ok(done)
+        self.keep_tables()?;
+        self.intake().recover(now, &mut each).await.map(|_| ())
     }
 
     /// Deliveries that are kept and wait to be understood, as sentences.

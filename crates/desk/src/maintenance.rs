@@ -10,7 +10,7 @@ use event::time::Micros;
 use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
 use pipeline::{Enrichment, NotKept};
-use store::{AtWork, Compacted, Compaction, Days, Erasing, Erasure, Expiring, FeedDays, Retained, Retention, Vacuumed, Work};
+use store::{AtWork, Compacted, Compaction, Days, Delivery, Erasing, Erasure, Expiring, FeedDays, Retained, Retention, Vacuumed, Work};
 
 use crate::actor::{Action, Actor};
 use crate::configuration::most_specific;
@@ -38,7 +38,7 @@ impl Desk {
     pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<Retained> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;
-        let _at_work = self.store.begin(Work::Upkeep).await?;
+        let _at_work = self.store.begin(Work::Erasure).await?;
         // What is about to go must have been counted.
         self.refresh_sightings(now).await?;
         let feeds = self.known_feeds().await?;
@@ -69,10 +69,13 @@ impl Desk {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, &format!("report {report_id}: {reason}"), now)?;
         let at_work = self.store.begin(Work::Erasure).await?;
+        self.take_up_the_abandoned(now).await?;
         let erasing = erasing(actor, reason, now);
         self.store.record_erasure(report_id, &erasing).await?;
+        let mut deliveries = self.store.deliveries(None).await?;
+        deliveries.retain(|delivery| delivery.report_id == report_id);
         let mut days = FeedDays::default();
-        for delivery in self.store.deliveries(None).await?.iter().filter(|delivery| delivery.report_id == report_id) {
+        for delivery in &deliveries {
             days.add(&delivery.feed, &pipeline::days_of(delivery));
         }
         let (mut events, mut lost) = (0, Vec::new());
@@ -81,21 +84,27 @@ impl Desk {
             lost.extend(self.reread_what_can_be(&feed, days, now).await?);
         }
         let rest = self.store.erase_report(report_id, &erasing).await?;
+        let erased = |delivery: Delivery| {
+            let nothing_left = Delivery { erased: delivery.rows, events: 0, repeats: 0, rejects: 0, ignored: 0, ..delivery.clone() };
+            (delivery, nothing_left)
+        };
+        self.store.revise_deliveries(deliveries.into_iter().map(erased).collect(), now).await?;
         self.forget(&at_work, now).await?;
         Ok((Erasure { events: events.max(rest.events), ..rest }, lost))
     }
 
-    /// Reads these days of a feed again, all or else one by one. Says why those cannot be read that cannot.
-    async fn reread_what_can_be(&self, feed: &str, mut days: Days, now: Micros) -> Result<Vec<String>> {
-        let first = self.store.first_unexpired(feed).await?;
-        days.retain(|day| first.is_none_or(|first| *day >= first));
+    /// Reads these days of a feed again, all or else one by one. Says why those cannot be read that cannot: that must not
+    /// keep anything from being erased.
+    async fn reread_what_can_be(&self, feed: &str, days: Days, now: Micros) -> Result<Vec<String>> {
+        let days = self.intake().unexpired(feed, days).await?;
         let mut lost = Vec::new();
         let mut due = if days.is_empty() { Vec::new() } else { vec![days] };
         while let Some(days) = due.pop() {
             match self.intake().reread_days(feed, days.clone(), Enrichment::AsRead, now).await {
                 Err(error) if error.is::<NotKept>() && days.len() > 1 => due.extend(days.into_iter().rev().map(|day| Days::from([day]))),
                 Err(error) if error.is::<NotKept>() => lost.push(error.to_string()),
-                done => drop(done?),
+                Err(error) => lost.push(format!("{error:#}; once that is mended, repeat the erasure to have it back")),
+                Ok(_) => {}
             }
         }
         Ok(lost)
@@ -109,6 +118,7 @@ impl Desk {
         }
         self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
         let at_work = self.store.begin(Work::Erasure).await?;
+        self.take_up_the_abandoned(now).await?;
         let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
         self.forget(&at_work, now).await?;
         Ok(done)

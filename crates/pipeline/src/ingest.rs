@@ -108,30 +108,54 @@ impl Intake<'_> {
         }
         warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
         let mut known = self.known().await?;
+        self.record_what_was_read_otherwise(&abandoned, &known, now).await?;
+        known.extend(self.known().await?);
         let mut waiting = Group::default();
         let count = abandoned.len();
         for arrival in abandoned {
-            if !self.store.has_report(&arrival.report_id).await? {
-                warn!(report = %arrival.report_id, origin = %arrival.origin, "the report of a delivery that was not finished is kept no more");
-                self.store.remove_arrival(&arrival.id).await?;
-            } else if known.contains_key(&arrival.id) {
-                self.store.remove_arrival(&arrival.id).await?;
-            } else if self.feed(&arrival.feed, arrival.time).is_err() {
-                warn!(feed = %arrival.feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
-            } else {
-                let origin = arrival.origin.clone();
-                // What keeps one from being stored must not keep the others, nor what is handed in now.
-                if let Err(why) = self.take_up(arrival, &mut waiting, &mut known, now, each).await {
-                    each(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
-                }
+            let origin = arrival.origin.clone();
+            // What keeps one from being stored must not keep the others, nor what is handed in now.
+            if let Err(why) = self.take_up(arrival, &mut waiting, &mut known, now, each).await {
+                each(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
             }
         }
         self.commit(&mut waiting, &mut known, now, each).await?;
         Ok(count)
     }
 
-    /// Takes an arrival that a process left which died. Where it was read with an earlier table of its feed, and its events are
-    /// there, it is recorded so and read again.
+    /// Records those abandoned arrivals whose events are there and cannot be read now as they were then, since the feed's table
+    /// is another one or the report is gone: so that all know whose these events are.
+    async fn record_what_was_read_otherwise(
+        &self,
+        abandoned: &[store::Arrival],
+        known: &HashMap<String, store::Delivery>,
+        now: Micros,
+    ) -> Result<()> {
+        let mut deliveries = Vec::new();
+        for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
+            let Ok(feed) = self.feed(&arrival.feed, arrival.time) else { continue };
+            let version = &arrival.table_version;
+            let is_as_it_was = version.is_empty() || *version == feed.version;
+            if is_as_it_was && self.store.has_report(&arrival.report_id).await? {
+                continue;
+            }
+            let mut events = self.store.events_of_report(&arrival.feed, &arrival.report_id).await?;
+            // Those of another delivery of the same report are not its own.
+            for other in known.values().filter(|known| known.feed == arrival.feed && known.report_id == arrival.report_id) {
+                events.retain(|day, _| !other.days.contains(day));
+            }
+            if !events.is_empty() {
+                let (events, days) = (events.values().sum(), events.into_keys().collect());
+                let outcome = store::Outcome { events, days, ..store::Outcome::default() };
+                let tally = Tally { rows: events, ..Tally::default() };
+                deliveries.push(self.row(arrival.clone(), version.clone(), tally, outcome));
+            }
+        }
+        self.store.record_deliveries(&deliveries, now).await.map(|_| ())
+    }
+
+    /// Takes up an arrival that a process left which died. It is taken away last: should this be cut short, the next start does
+    /// it again.
     async fn take_up(
         &self,
         arrival: store::Arrival,
@@ -140,23 +164,23 @@ impl Intake<'_> {
         now: Micros,
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
-        let (version, now_version) = (arrival.table_version.clone(), &self.feed(&arrival.feed, arrival.time)?.version);
-        let days = match version.is_empty() || version == *now_version {
-            true => Days::new(),
-            false => self.store.events_of_report(&arrival.feed, &arrival.report_id).await?.into_keys().collect(),
-        };
-        if days.is_empty() {
+        let (id, feed) = (arrival.id.clone(), arrival.feed.clone());
+        if !self.store.has_report(&arrival.report_id).await? {
+            warn!(report = %arrival.report_id, origin = %arrival.origin, "the report of a delivery that was not finished is kept no more");
+        } else if self.feed(&feed, arrival.time).is_err() {
+            warn!(%feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
+            return Ok(());
+        } else if let Some(recorded) = known.get(&id) {
+            let days = self.unexpired(&feed, recorded.days.clone()).await?;
+            if self.reads_otherwise(recorded, Enrichment::AsRead)? && !days.is_empty() {
+                self.reread_days(&feed, days, Enrichment::AsRead, now).await?;
+                known.extend(self.known().await?);
+                each(Outcome::Stored { delivery: known[&id].clone(), drifted: false });
+            }
+        } else {
             return self.take(arrival, waiting, known, now, each).await;
         }
-        let (id, feed) = (arrival.id.clone(), arrival.feed.clone());
-        let delivery = self.row(arrival, version, Tally::default(), store::Outcome { days: days.clone(), ..store::Outcome::default() });
-        self.store.record_deliveries(&[delivery], now).await?;
-        self.store.remove_arrival(&id).await?;
-        self.reread_days(&feed, days, Enrichment::AsRead, now).await?;
-        *known = self.known().await?;
-        let delivery = known.get(&id).cloned().ok_or_else(|| anyhow!("the delivery {id} was recorded and is not there"))?;
-        each(Outcome::Stored { delivery, drifted: false });
-        Ok(())
+        self.store.remove_arrival(&id).await
     }
 
     async fn known(&self) -> Result<HashMap<String, store::Delivery>> {
@@ -189,7 +213,7 @@ impl Intake<'_> {
             let arrival = read.arrival;
             info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
             match self.reread_days(&arrival.feed, days, Enrichment::AsRead, now).await {
-                Err(error) if error.is::<NotKept>() => {
+                Err(error) if error.is::<NotKept>() || error.is::<Overtaken>() => {
                     // A day is never of two readings. The arrival stays, and every start tries again.
                     let why = error.context(
                         "it waits, for the feed's table has changed and its days must be read again; beside a table as it was, a version \
@@ -223,8 +247,7 @@ impl Intake<'_> {
                 days.extend(&delivery.days);
             }
         }
-        let first = self.store.first_unexpired(&read.arrival.feed).await?;
-        days.retain(|day| first.is_none_or(|first| *day >= first));
+        let days = self.unexpired(&read.arrival.feed, days).await?;
         Ok((!days.is_empty()).then_some(days))
     }
 

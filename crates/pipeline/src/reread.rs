@@ -4,7 +4,7 @@
 //! is never of two readings. A delivery that is read in another way than before takes all its days along, since its
 //! rows may move between them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::read::Tally;
 pub enum What {
     /// A feed's days from this one on, or all.
     Feed { feed: String, since: Option<i32> },
-    /// The days that a report touched.
-    Report { report_id: String },
+    /// The days that some reports touched.
+    Reports { report_ids: BTreeSet<String> },
 }
 
 /// Which tables rows are enriched with when they are read again.
@@ -55,14 +55,14 @@ impl Intake<'_> {
     pub async fn reread(&self, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         let deliveries = self.store.deliveries(match what {
             What::Feed { feed, .. } => Some(feed),
-            What::Report { .. } => None,
+            What::Reports { .. } => None,
         });
         let mut by_feed: Vec<(String, Days)> = Vec::new();
         for delivery in deliveries.await? {
             let days: Days = match what {
                 What::Feed { since, .. } => days_of(&delivery).into_iter().filter(|day| since.is_none_or(|since| *day >= since)).collect(),
-                What::Report { report_id } if *report_id == delivery.report_id => days_of(&delivery),
-                What::Report { .. } => continue,
+                What::Reports { report_ids } if report_ids.contains(&delivery.report_id) => days_of(&delivery),
+                What::Reports { .. } => continue,
             };
             match by_feed.iter_mut().find(|(feed, _)| *feed == delivery.feed) {
                 Some((_, all)) => all.extend(days),
@@ -75,7 +75,10 @@ impl Intake<'_> {
                 What::Feed { feed, since: Some(since) } =>
                     format!("no delivery of {feed} speaks of {} or a later day", time::day_name(*since)),
                 What::Feed { feed, since: None } => format!("no delivery of {feed} has been stored"),
-                What::Report { report_id } => format!("no delivery with the report {report_id} has been stored"),
+                What::Reports { report_ids } => {
+                    let report_ids: Vec<&str> = report_ids.iter().map(String::as_str).collect();
+                    format!("no delivery with the report {} has been stored", report_ids.join(" or "))
+                }
             });
         }
         let mut done = Vec::new();
@@ -87,19 +90,19 @@ impl Intake<'_> {
 
     /// Reads these days of a feed again, and those that hang together with them. Days that have expired are let be.
     pub async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
-        let first = self.store.first_unexpired(feed).await?;
         let mut tries = TRIES;
-        loop {
+        for round in 0.. {
             let asked = std::mem::take(&mut days);
-            days = self.hanging_together(feed, asked.clone(), enrichment).await?;
-            days.retain(|day| first.is_none_or(|first| *day >= first));
+            // Where rows keep moving to days of yet another delivery, all that are read otherwise are taken.
+            days = self.hanging_together(feed, asked.clone(), enrichment, round > 1).await?;
+            days = self.unexpired(feed, days).await?;
             if days.is_empty() {
                 bail!("{} of {feed} have expired and cannot be read again", store::days_text(&asked));
             }
             let mut attempt = self.read_days(feed, &days, enrichment).await?;
-            attempt.found.touched.retain(|day| first.is_none_or(|first| *day >= first));
-            if !attempt.found.touched.is_subset(&days) {
-                days.extend(&attempt.found.touched);
+            let touched = self.unexpired(feed, std::mem::take(&mut attempt.found.touched)).await?;
+            if !touched.is_subset(&days) {
+                days.extend(touched);
                 continue;
             }
             match self.replace(feed, &days, attempt, now).await {
@@ -107,11 +110,19 @@ impl Intake<'_> {
                 done => return done,
             }
         }
+        unreachable!("a round ends with days that are read, or with more days than before")
+    }
+
+    /// These days less those whose events have expired.
+    pub async fn unexpired(&self, feed: &str, mut days: Days) -> Result<Days> {
+        let first = self.store.first_unexpired(feed).await?;
+        days.retain(|day| first.is_none_or(|first| *day >= first));
+        Ok(days)
     }
 
     /// These days, and all days of each delivery that touched one of them and is read in another way than before: its rows may
-    /// have moved from any of its days to any other.
-    async fn hanging_together(&self, feed: &str, mut days: Days, enrichment: Enrichment) -> Result<Days> {
+    /// have moved from any of its days to any other. With `all`, those of all deliveries that are.
+    async fn hanging_together(&self, feed: &str, mut days: Days, enrichment: Enrichment, all: bool) -> Result<Days> {
         let mut otherwise = Vec::new();
         for delivery in self.store.deliveries(Some(feed)).await? {
             if self.reads_otherwise(&delivery, enrichment)? && !self.store.is_erased(&delivery.report_id).await? {
@@ -119,7 +130,7 @@ impl Intake<'_> {
             }
         }
         loop {
-            let (together, apart): (Vec<Days>, Vec<Days>) = otherwise.into_iter().partition(|of_one| !of_one.is_disjoint(&days));
+            let (together, apart): (Vec<Days>, Vec<Days>) = otherwise.into_iter().partition(|of_one| all || !of_one.is_disjoint(&days));
             if together.is_empty() {
                 return Ok(days);
             }

@@ -163,11 +163,28 @@ impl Store {
         self.record(records, erasing).await?;
         // Reports come first: which of them say it in another way is known from the events alone.
         let spoke = taken(&found.reports);
-        let (mut reports, mut failed) = (0, Vec::new());
+        let (mut saying, mut failed) = (Vec::new(), Vec::new());
         for report in self.kept_reports().await? {
-            match self.make_unreadable(&report, &words, spoke.contains(&report), erasing).await {
-                Ok(changed) => reports += u64::from(changed),
-                Err(error) => failed.push(format!("{error:#}")),
+            self.drop_spare_form(&report).await?;
+            match tokio::task::block_in_place(|| self.look(&report, &words, spoke.contains(&report), erasing)) {
+                Ok(Some(found)) => saying.push((report, found)),
+                Ok(None) => {}
+                Err(error) => failed.push(format!("{report}: {error:#}")),
+            }
+        }
+        let record = |(report, found): &(String, Found)| Record { what: found.recorded(), subject: report.clone(), event: None };
+        self.record(saying.iter().map(record).collect(), erasing).await?;
+        let reports = saying.len() as u64;
+        for (report, found) in saying {
+            match found {
+                Found::Plain => {
+                    let blot = |out: &mut dyn Write| -> io::Result<()> {
+                        blot_out(&mut self.open_report(&report).map_err(io::Error::other)?, out, &words, PIECE).map(|_| ())
+                    };
+                    let rewritten = tokio::task::block_in_place(|| self.rewrite_report(&report, blot));
+                    rewritten.with_context(|| format!("erasing in the report {report}"))?;
+                }
+                Found::Otherwise => self.delete_report(&report).await?,
             }
         }
         if !failed.is_empty() {
@@ -209,6 +226,9 @@ impl Store {
 
     async fn record(&self, records: Vec<Record>, erasing: &Erasing) -> Result<()> {
         let count = records.len();
+        if count == 0 {
+            return Ok(());
+        }
         let times = TimestampMicrosecondArray::from(vec![erasing.now; count]).with_timezone("UTC");
         let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, count))) };
         let ids = records.iter().map(|record| {
@@ -270,47 +290,38 @@ impl Store {
         if at_work.is_alone() { self.vacuum_leftovers(now).await } else { Ok(()) }
     }
 
-    /// Writes a kept report anew with the words blotted out; it keeps its name. One in which they stand in another
-    /// way, as `spoke` may tell, is deleted. False if they are not in it.
-    async fn make_unreadable(&self, report_id: &str, words: &[String], spoke: bool, erasing: &Erasing) -> Result<bool> {
+    /// How words stand in a kept report, if they do. `spoke` tells that an event says them that was read from it. Blocks.
+    fn look(&self, report_id: &str, words: &[String], spoke: bool, erasing: &Erasing) -> Result<Option<Found>> {
         let read = || self.open_report(report_id);
-        let look = || -> Result<Found> {
-            let as_it_came = has_words(read()?, words)?;
-            // What is packed would not unpack any more, were a word in it blotted out.
-            let packed = (erasing.unpack)(read()?)?;
-            if as_it_came && packed.is_none() {
-                return Ok(Found::Plain);
-            }
-            let in_another_way = as_it_came || spoke || packed.map_or(Ok(false), |plain| has_words(plain, words))?;
-            Ok(if in_another_way { Found::Otherwise } else { Found::Nowhere })
-        };
-        let blot = |out: &mut dyn Write| blot_out(&mut read().map_err(io::Error::other)?, out, words, PIECE).map(|_| ());
-        let record = async |what| self.record(vec![Record { what, subject: report_id.to_owned(), event: None }], erasing).await;
-        let context = || format!("erasing in the report {report_id}");
-        let found = tokio::task::block_in_place(look).with_context(context)?;
-        match found {
-            Found::Plain => {
-                record("words").await?;
-                tokio::task::block_in_place(|| self.rewrite_report(report_id, blot)).with_context(context)?;
-            }
-            Found::Otherwise => {
-                record("bytes").await?;
-                self.delete_report(report_id).await?;
-            }
-            Found::Nowhere => {}
+        let as_it_came = has_words(read()?, words)?;
+        // What is packed would not unpack any more, were a word in it blotted out.
+        let packed = (erasing.unpack)(read()?)?;
+        if as_it_came && packed.is_none() {
+            return Ok(Some(Found::Plain));
         }
-        Ok(found != Found::Nowhere)
+        // Where they are blotted out already, by an erasure that was cut short, its events spoke before that.
+        let spoke = || Ok::<_, anyhow::Error>(spoke && !has_words(read()?, &[MARK.to_owned()])?);
+        let in_another_way = as_it_came || packed.map_or(Ok(false), |plain| has_words(plain, words))? || spoke()?;
+        Ok(in_another_way.then_some(Found::Otherwise))
     }
 }
 
 /// How words stand in a kept report.
 #[derive(Clone, Copy, PartialEq)]
 enum Found {
-    /// As they are.
+    /// As they are: they are blotted out in it.
     Plain,
-    /// Packed, or in another encoding.
+    /// Packed, or in another encoding: it is deleted.
     Otherwise,
-    Nowhere,
+}
+
+impl Found {
+    fn recorded(self) -> &'static str {
+        match self {
+            Found::Plain => "words",
+            Found::Otherwise => "bytes",
+        }
+    }
 }
 
 struct Record {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use event::Reject;
-use event::time::Micros;
+use event::time::{self, Micros};
 
 use crate::events::pause;
 use crate::file::{FileWriter, NewFile};
@@ -151,10 +151,12 @@ impl Store {
         tokio::task::spawn_blocking(work).await.context("the thread that compares rejects has died")?
     }
 
-    /// Puts rejects in the place of those that their deliveries had: for reading again.
+    /// Puts rejects in the place of those that their deliveries had: for reading again. Those that have expired stay away.
     pub async fn replace_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
         let deliveries = prepared.iter().map(|rejects| rejects.source.delivery_id.clone()).collect();
-        let add = prepared.into_iter().filter_map(|rejects| rejects.file).collect();
+        let first = self.first_rejects().await?;
+        let has_expired = |source: &RejectSource| first.get(&source.feed).is_some_and(|first| time::day(source.time) < *first);
+        let add = prepared.into_iter().filter(|rejects| !has_expired(&rejects.source)).filter_map(|rejects| rejects.file).collect();
         let replaced = RejectsOf { column: "delivery_id", ids: deliveries };
         rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
         Ok(())

@@ -225,6 +225,13 @@ impl Store {
         self.place.wait(self.place.delete(&format!("{name}{COMPRESSED}")))
     }
 
+    /// Of a report that is there plain and packed, since somebody died between the two, the packed form goes: an erasure
+    /// writes the plain one.
+    pub(crate) async fn drop_spare_form(&self, id: &str) -> Result<()> {
+        let name = report_name(id)?;
+        if self.place.exists(&name).await? { self.place.delete(&format!("{name}{COMPRESSED}")).await } else { Ok(()) }
+    }
+
     /// The ids of all reports that are kept.
     pub(crate) async fn kept_reports(&self) -> Result<BTreeSet<String>> {
         let listed = self.place.list("reports").await?;

@@ -81,6 +81,8 @@ pub(crate) struct Expired {
     extra: BTreeMap<String, i32>,
     /// Something that sightings are counted by.
     counted_by: Option<i32>,
+    /// Rejects, by the day of their delivery.
+    rejects: Option<i32>,
 }
 
 /// As it was written once: a day alone, before which something that sightings are counted by has expired.
@@ -95,6 +97,7 @@ enum Remembered {
         #[serde(default)]
         extra: BTreeMap<String, i32>,
         counted_by: Option<i32>,
+        rejects: Option<i32>,
     },
 }
 
@@ -103,7 +106,7 @@ impl From<Remembered> for Expired {
         match remembered {
             // Which of the two it was is not known, and that such days are not read again changes nothing.
             Remembered::Day(day) => Expired { rows: Some(day), counted_by: Some(day), ..Expired::default() },
-            Remembered::Each { rows, columns, extra, counted_by } => Expired { rows, columns, extra, counted_by },
+            Remembered::Each { rows, columns, extra, counted_by, rejects } => Expired { rows, columns, extra, counted_by, rejects },
         }
     }
 }
@@ -118,6 +121,9 @@ impl Expired {
         *at = rule.before.max(*at);
         if rule.changes_sightings() {
             self.counted_by = self.counted_by.max(Some(rule.before));
+        }
+        if rule.retention.in_rows {
+            self.rejects = self.rejects.max(Some(rule.before));
         }
     }
 
@@ -211,6 +217,11 @@ impl Store {
     /// The first day of which a feed's events have not expired, if any have. Earlier ones are not read again.
     pub async fn first_unexpired(&self, feed: &str) -> Result<Option<i32>> {
         Ok(self.expired().await?.get(feed).and_then(|expired| expired.rows))
+    }
+
+    /// Of each feed, the first day of whose deliveries the rejects have not expired.
+    pub(crate) async fn first_rejects(&self) -> Result<BTreeMap<String, i32>> {
+        Ok(self.expired().await?.into_iter().filter_map(|(feed, expired)| Some((feed, expired.rejects?))).collect())
     }
 
     /// What takes a feed's expired fields out of what is read again, if any have.

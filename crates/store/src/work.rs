@@ -19,7 +19,7 @@ pub enum Work {
     Intake,
     /// Packing, merging or deleting files: one at a time.
     Upkeep,
-    /// Alone: neither of the others goes on beside it.
+    /// Taking out for good what nobody may keep: alone, neither of the others goes on beside it.
     Erasure,
 }
 

@@ -1407,6 +1407,72 @@ fn an_erasure_that_was_cut_short_is_repeated() {
     let said = told(&lossy);
     assert!(lossy.status.code() == Some(1) && said.contains("is gone too: the report") && said.contains("is not kept any more"), "{said}");
     assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);
+    let recorded = query(&data, "SELECT rows, events, erased FROM deliveries ORDER BY time, origin");
+    assert_eq!(recorded, "rows,events,erased\n2,0,2\n2,1,0\n1,0,1\n");
+
+    // A feed whose table is gone.
+    obs(&data, "");
+    take_obs(&folder, &data, "obs.csv", "192.0.2.1,2026-03-01 23:30:00\n");
+    std::fs::remove_file(data.join("feeds/example/obs.toml")).expect("ours");
+    let of_obs =
+        query(&data, "SELECT report_id FROM deliveries WHERE feed = 'example/obs'").lines().nth(1).map(str::to_owned).expect("a row");
+    let lossy = run(waglan(&data).args(["store", "erase", "--report", &of_obs, "--reason", "by order"]));
+    assert!(lossy.status.code() == Some(1) && told(&lossy).contains("there is no feed \"example/obs\""), "{}", told(&lossy));
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);
+}
+
+/// A kept report that cannot be looked through holds an erasure up, and the erasure is repeated when it is mended.
+#[test]
+fn an_erasure_of_a_person_is_repeated() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = written(&folder, "1.txt", "http://a.example/?u=jane@example.org\nhttp://b.example/\n");
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(list));
+    let broken = written(&data, "reports/00/00000000000000000000000000000000.zst", "no zst");
+    let erase = || run(waglan(&data).args(["store", "erase", "--person", "jane@example.org", "--reason", "on request"]));
+    let said = told(&erase());
+    assert!(said.contains("1 kept reports could not be looked through: 00000000000000000000000000000000"), "{said}");
+    std::fs::remove_file(broken).expect("ours");
+    assert_eq!(erase().status.code(), Some(0));
+    succeed(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events"), "source_fqdn\nb.example\n", "the report is still kept, and read");
+}
+
+/// Killed before the delivery was recorded, and then its report was lost: its events stand in nobody's way.
+#[test]
+fn events_whose_report_is_gone_hold_nothing_up() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    take_obs(&folder, &data, "killed.csv", "192.0.2.1,2026-03-01 23:30:00\n");
+    kill_before_recording(&data);
+    for report in files_below(&data.join("reports")) {
+        std::fs::remove_file(report).expect("writable");
+    }
+    take_obs(&folder, &data, "next.csv", "192.0.2.2,2026-03-01 10:00:00\n");
+    let recorded = "SELECT count(*) AS deliveries, sum(events) AS events FROM deliveries";
+    assert_eq!(query(&data, recorded), "deliveries,events\n2,2\n");
+    let said = told(&run(waglan(&data).args(["reread", "--feed", "example/obs"])));
+    assert!(said.contains("is not kept any more: the days 2026-03-01 cannot be read again"), "{said}");
+    assert!(files_below(&data.join("arrivals")).is_empty());
+}
+
+#[test]
+fn what_expired_is_not_read_again() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    written(&data, "waglan.toml", "[retention.fields.\"*\"]\n\"extra.who\" = 30\n");
+    obs(&data, "");
+    let report = written(&folder, "who.csv", "address,seen,who\n192.0.2.1,2026-03-01,joe\nnobody,2026-03-01,joe\n");
+    run(waglan(&data).args(["ingest", "--feed", "example/obs", "--at", "2026-03-02"]).arg(report));
+    let said = || {
+        query(&data, "SELECT (SELECT count(*) FROM events WHERE extra LIKE '%joe%') AS events, (SELECT count(*) FROM rejects) AS rejects")
+    };
+    assert_eq!(said(), "events,rejects\n1,1\n");
+    for command in [["store", "retain"].as_slice(), &["reread", "--feed", "example/obs"]] {
+        run(waglan(&data).args(command));
+        assert_eq!(said(), "events,rejects\n0,0\n", "after {command:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -56,13 +58,20 @@ const MORE_BYTES: u64 = 256 << 20;
 
 /// Ends the process once the query takes more than it may. The engine counts what groups, joins and sorts hold; what an
 /// expression makes it does not count, nor can it be stopped in one.
-fn end_beyond(limits: Limits) {
-    let since = Instant::now();
+///
+/// Says whether somebody is being waited for who reads the answer, which costs the query no time.
+fn end_beyond(limits: Limits) -> Arc<AtomicBool> {
+    let answering = Arc::new(AtomicBool::new(false));
+    let is_answering = answering.clone();
+    let mut spent = Duration::ZERO;
     let most = memory::held().unwrap_or_default() + limits.memory as u64 + MORE_BYTES;
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(LOOK);
-            let too_much = if since.elapsed() > limits.time + MORE_TIME {
+            if !is_answering.load(Ordering::Relaxed) {
+                spent += LOOK;
+            }
+            let too_much = if spent > limits.time + MORE_TIME {
                 format!("took longer than its limit of {} s", limits.time.as_secs())
             } else if memory::held().is_some_and(|held| held > most) {
                 format!("took more memory than its limit of {} MiB", limits.memory >> 20)
@@ -73,12 +82,19 @@ fn end_beyond(limits: Limits) {
             std::process::exit(2);
         }
     });
+    answering
 }
 
 impl Query {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Read).await?;
-        end_beyond(desk.query_limits());
+        let answering = end_beyond(desk.query_limits());
+        let answer_with = |write: &mut dyn FnMut() -> Result<()>| {
+            answering.store(true, Ordering::Relaxed);
+            let written = write();
+            answering.store(false, Ordering::Relaxed);
+            written
+        };
         let rows = self.limit.or((self.format == QueryFormat::Table).then_some(ROWS_OF_A_TABLE));
         let answer = desk.query(&operator(), &Sql { text: &self.sql, rows }).await?;
         if self.format == QueryFormat::Parquet {
@@ -90,18 +106,18 @@ impl Query {
         match self.format {
             QueryFormat::Table => {
                 let (batches, cut) = desk::collect(answer).await?;
-                output::print_batches(&batches, output::Format::Table)?;
+                answer_with(&mut || output::print_batches(&batches, output::Format::Table))?;
                 if cut {
                     output::say(&format!("cut after {} rows; --limit gives more, --format csv all", rows.unwrap_or(ROWS_OF_A_TABLE)));
                 }
             }
             QueryFormat::Csv => {
                 let mut writer = arrow::csv::Writer::new(io::stdout().lock());
-                desk::each_batch(answer, |batch| Ok(writer.write(&batch)?)).await?;
+                desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&batch)?))).await?;
             }
             QueryFormat::Json => {
                 let mut writer = arrow::json::LineDelimitedWriter::new(io::stdout().lock());
-                desk::each_batch(answer, |batch| Ok(writer.write(&batch)?)).await?;
+                desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&batch)?))).await?;
                 writer.finish()?;
             }
             QueryFormat::Idf => {
@@ -112,7 +128,7 @@ impl Query {
                     }
                     let mut text = String::new();
                     feed::intelmq::write(|id| desk.catalog().feed(id), &batch, &mut text);
-                    Ok(out.write_all(text.as_bytes())?)
+                    answer_with(&mut || Ok(out.write_all(text.as_bytes())?))
                 })
                 .await?;
             }

@@ -1,9 +1,11 @@
 //! `waglan rejects`: rows that could not be read, and another try at them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 use arrow::array::AsArray;
 use clap::{Args, Subcommand};
-use desk::{Access, Desk, Enrichment, Sql, What};
+use desk::{Access, Enrichment, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -94,26 +96,38 @@ impl Show {
 impl Retry {
     async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
-        let whats = match (&self.feed, &self.report) {
-            (Some(feed), _) => vec![What::Feed { feed: feed.clone(), since: None }],
-            (None, Some(report)) => vec![What::Report { report_id: report.clone() }],
-            (None, None) => with_rejects(&desk).await?,
+        let quoted = |text: &String| text.replace('\'', "''");
+        let only = match (&self.feed, &self.report) {
+            (Some(feed), _) => format!("WHERE feed = '{}'", quoted(feed)),
+            (None, Some(report)) => format!("WHERE report_id = '{}'", quoted(report)),
+            (None, None) => String::new(),
         };
-        if whats.is_empty() {
+        let sql = format!("SELECT DISTINCT feed, report_id FROM rejects {only}");
+        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
+        let mut of_feeds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for batch in &batches {
+            let (feeds, reports) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            for (feed, report) in feeds.iter().zip(reports) {
+                of_feeds.entry(feed.unwrap_or_default()).or_default().extend(report.map(str::to_owned));
+            }
+        }
+        if of_feeds.is_empty() {
             output::say("there are no rejects");
         }
-        let mut done = Vec::new();
-        for what in &whats {
-            done.extend(desk.reread(&operator(), what, Enrichment::AsRead, clock::now()).await?);
+        let mut ended = Ended::Done;
+        for (feed, report_ids) in of_feeds {
+            // What keeps one feed from being read again keeps no other.
+            let told = match desk.reread(&operator(), &What::Reports { report_ids }, Enrichment::AsRead, clock::now()).await {
+                Ok(done) => reread::tell(&done),
+                Err(error) => {
+                    output::say(&format!("{feed}: not read again: {error:#}"));
+                    Ended::WithRejects
+                }
+            };
+            if told == Ended::WithRejects {
+                ended = told;
+            }
         }
-        Ok(reread::tell(&done))
+        Ok(ended)
     }
-}
-
-/// All feeds that have rejects.
-async fn with_rejects(desk: &Desk) -> Result<Vec<What>> {
-    const SQL: &str = "SELECT DISTINCT feed FROM rejects ORDER BY feed";
-    let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: SQL, rows: None }).await?).await?;
-    let feeds = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten());
-    Ok(feeds.map(|feed| What::Feed { feed: feed.to_owned(), since: None }).collect())
 }
