@@ -161,7 +161,13 @@ impl Store {
 
     /// A session that knows the tables at rest, too.
     pub(crate) async fn session(&self, memory: usize) -> Result<SessionContext> {
-        let session = self.bare_session(memory)?;
+        let mut config = SessionConfig::new().with_information_schema(true);
+        if memory < ROOMY {
+            // Threads that hand each other rows may wait for ever where there is no room for them: seen with DataFusion 55.2,
+            // in groups by long texts and in sorted joins.
+            config = config.with_target_partitions(1);
+        }
+        let session = self.session_with(memory, config)?;
         for table in self.tables() {
             session.register_table(table.definition.name, Arc::new(live_table(table).await?))?;
         }
@@ -172,7 +178,7 @@ impl Store {
     }
 }
 
-/// With less memory than this, in bytes, sorts and groups go in smaller steps.
+/// With less memory than this, in bytes, sorts and groups go in smaller steps, and on one thread.
 const ROOMY: usize = 512 << 20;
 
 /// Footers of files, kept between queries in so much memory: files never change.

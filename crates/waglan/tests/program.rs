@@ -356,6 +356,8 @@ fn time_of(command: &mut Command) -> Duration {
 #[test]
 fn killed_at_any_moment_of_ingesting_the_same_events_come_out() {
     const KILLS: u64 = 200;
+    // On a machine that has become slower nothing would ever come to its end.
+    const MOST_IN_A_ROW: u32 = 30;
     let folder = TempDir::new().expect("a folder");
     let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
     let undisturbed = folder.path().join("undisturbed");
@@ -366,10 +368,12 @@ fn killed_at_any_moment_of_ingesting_the_same_events_come_out() {
 
     let mut killer = Killer::new();
     let mut data = folder.path().join("killed-0");
-    let (mut next, mut rounds) = (0, 0);
-    while killer.struck < KILLS {
-        if killer.kill(&mut ingest(&data, &handed[next]), whole[next]) {
-            next += 1;
+    let (mut next, mut rounds, mut in_a_row) = (0, 0, 0);
+    while killer.struck < KILLS || rounds == 0 {
+        let ended = killer.kill(&mut ingest(&data, &handed[next]), whole[next]);
+        in_a_row += 1;
+        if ended || in_a_row == MOST_IN_A_ROW {
+            (next, in_a_row) = (next + 1, 0);
         }
         if next == handed.len() {
             ingest_all(&data, &handed);
@@ -380,7 +384,6 @@ fn killed_at_any_moment_of_ingesting_the_same_events_come_out() {
     }
     ingest_all(&data, &handed);
     assert_eq!(contents(&data), expected, "{killer}");
-    assert!(rounds > 0, "everything was taken in at least once among the kills");
 }
 
 /// Deliveries that share a commit are there all or none, and are not there twice; another process has half of them too.
