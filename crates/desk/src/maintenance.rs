@@ -101,9 +101,12 @@ impl Desk {
         let mut due = if days.is_empty() { Vec::new() } else { vec![days] };
         while let Some(days) = due.pop() {
             match self.intake().reread_days(feed, days.clone(), Enrichment::AsRead, now).await {
-                Err(error) if error.is::<NotKept>() && days.len() > 1 => due.extend(days.into_iter().rev().map(|day| Days::from([day]))),
+                Err(_) if days.len() > 1 => due.extend(days.into_iter().rev().map(|day| Days::from([day]))),
                 Err(error) if error.is::<NotKept>() => lost.push(error.to_string()),
-                Err(error) => lost.push(format!("{error:#}; once that is mended, repeat the erasure to have it back")),
+                Err(error) => lost.push(format!(
+                    "{} of {feed}: {error:#}; once that is mended, repeat the erasure to have it back",
+                    store::days_text(&days)
+                )),
                 Ok(_) => {}
             }
         }

@@ -133,9 +133,8 @@ impl Intake<'_> {
     ) -> Result<()> {
         let mut deliveries = Vec::new();
         for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
-            let Ok(feed) = self.feed(&arrival.feed, arrival.time) else { continue };
             let version = &arrival.table_version;
-            let is_as_it_was = version.is_empty() || *version == feed.version;
+            let is_as_it_was = self.feed(&arrival.feed, arrival.time).is_ok_and(|feed| version.is_empty() || *version == feed.version);
             if is_as_it_was && self.store.has_report(&arrival.report_id).await? {
                 continue;
             }
@@ -173,7 +172,11 @@ impl Intake<'_> {
         } else if let Some(recorded) = known.get(&id) {
             let days = self.unexpired(&feed, recorded.days.clone()).await?;
             if self.reads_otherwise(recorded, Enrichment::AsRead)? && !days.is_empty() {
-                self.reread_days(&feed, days, Enrichment::AsRead, now).await?;
+                match self.reread_days(&feed, days, Enrichment::AsRead, now).await {
+                    // It is recorded as it was read: that its days cannot be read again now makes it none that waits.
+                    Err(error) if error.is::<NotKept>() => warn!(%feed, error = format!("{error:#}"), "a delivery stays as it was read"),
+                    done => drop(done?),
+                }
                 known.extend(self.known().await?);
                 each(Outcome::Stored { delivery: known[&id].clone(), drifted: false });
             }

@@ -90,19 +90,30 @@ impl Intake<'_> {
 
     /// Reads these days of a feed again, and those that hang together with them. Days that have expired are let be.
     pub async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
-        let mut tries = TRIES;
-        for round in 0.. {
-            let asked = std::mem::take(&mut days);
-            // Where rows keep moving to days of yet another delivery, all that are read otherwise are taken.
-            days = self.hanging_together(feed, asked.clone(), enrichment, round > 1).await?;
-            days = self.unexpired(feed, days).await?;
-            if days.is_empty() {
-                bail!("{} of {feed} have expired and cannot be read again", store::days_text(&asked));
+        let (mut tries, mut grown, mut may_widen) = (TRIES, 0, true);
+        loop {
+            let together = self.hanging_together(feed, days.clone(), enrichment, false).await?;
+            let together = self.unexpired(feed, together).await?;
+            if together.is_empty() {
+                bail!("{} of {feed} have expired and cannot be read again", store::days_text(&days));
             }
-            let mut attempt = self.read_days(feed, &days, enrichment).await?;
+            // Where rows keep moving to days of yet another delivery, all that are read otherwise are taken, if they can be read.
+            let widens = may_widen && grown > 1;
+            days = match widens {
+                true => self.unexpired(feed, self.hanging_together(feed, together.clone(), enrichment, true).await?).await?,
+                false => together.clone(),
+            };
+            let mut attempt = match self.read_days(feed, &days, enrichment).await {
+                Err(error) if widens && error.is::<NotKept>() => {
+                    (days, may_widen) = (together, false);
+                    continue;
+                }
+                read => read?,
+            };
             let touched = self.unexpired(feed, std::mem::take(&mut attempt.found.touched)).await?;
             if !touched.is_subset(&days) {
                 days.extend(touched);
+                grown += 1;
                 continue;
             }
             match self.replace(feed, &days, attempt, now).await {
@@ -110,7 +121,6 @@ impl Intake<'_> {
                 done => return done,
             }
         }
-        unreachable!("a round ends with days that are read, or with more days than before")
     }
 
     /// These days less those whose events have expired.

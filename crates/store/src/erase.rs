@@ -14,8 +14,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
 use event::id::{self, Id};
 use event::time::Micros;
+
+use serde::{Deserialize, Serialize};
 
 use crate::events::IdSet;
 use crate::file::read;
@@ -161,8 +164,11 @@ impl Store {
         let mut records = vec![Record { what: "person", subject: subject.clone(), event: None }];
         records.extend(taken(&found.ids).into_iter().map(|id| Record { what: "event", subject: subject.clone(), event: Some(id) }));
         self.record(records, erasing).await?;
-        // Reports come first: which of them say it in another way is known from the events alone.
-        let spoke = taken(&found.reports);
+        // Reports come first: which of them say it in another way is known from the events alone. Those in which this very
+        // erasure, cut short, has blotted the words out do so no more, though their events are still there.
+        let begun = Begun::read(self, &words).await?;
+        let mut spoke = taken(&found.reports);
+        spoke.retain(|report| !begun.blotted.contains(report));
         let (mut saying, mut failed) = (Vec::new(), Vec::new());
         for report in self.kept_reports().await? {
             self.drop_spare_form(&report).await?;
@@ -172,6 +178,8 @@ impl Store {
                 Err(error) => failed.push(format!("{report}: {error:#}")),
             }
         }
+        let blotted = saying.iter().filter(|(_, found)| *found == Found::Plain).map(|(report, _)| report.clone());
+        Begun::new(&words, begun.blotted.iter().cloned().chain(blotted).collect()).write(self).await?;
         let record = |(report, found): &(String, Found)| Record { what: found.recorded(), subject: report.clone(), event: None };
         self.record(saying.iter().map(record).collect(), erasing).await?;
         let reports = saying.len() as u64;
@@ -196,6 +204,7 @@ impl Store {
             );
         }
         let done = self.take_out(&found, &words, erasing.now).await?;
+        self.place.delete(BEGUN).await?;
         Ok(Erasure { reports, ..done })
     }
 
@@ -299,9 +308,7 @@ impl Store {
         if as_it_came && packed.is_none() {
             return Ok(Some(Found::Plain));
         }
-        // Where they are blotted out already, by an erasure that was cut short, its events spoke before that.
-        let spoke = || Ok::<_, anyhow::Error>(spoke && !has_words(read()?, &[MARK.to_owned()])?);
-        let in_another_way = as_it_came || packed.map_or(Ok(false), |plain| has_words(plain, words))? || spoke()?;
+        let in_another_way = as_it_came || spoke || packed.map_or(Ok(false), |plain| has_words(plain, words))?;
         Ok(in_another_way.then_some(Found::Otherwise))
     }
 }
@@ -332,9 +339,47 @@ struct Record {
 
 /// A hash that tells nobody whether a value they know is meant: its key is thrown away.
 fn keyed_hash(words: &[String]) -> String {
+    hash_under(&random_key(), words)
+}
+
+fn random_key() -> [u8; 32] {
     let mut key = [0; 32];
     key.chunks_mut(8).for_each(|part| part.copy_from_slice(&crate::random().to_le_bytes()));
-    blake3::keyed_hash(&key, words.join("\n").as_bytes()).to_hex().chars().take(32).collect()
+    key
+}
+
+fn hash_under(key: &[u8; 32], words: &[String]) -> String {
+    blake3::keyed_hash(key, words.join("\n").as_bytes()).to_hex().chars().take(32).collect()
+}
+
+/// An erasure of a person that has begun and not ended: by which it is known again when it is repeated. An object of the store
+/// until then, with the key of its hash.
+#[derive(Default, Serialize, Deserialize)]
+struct Begun {
+    key: [u8; 32],
+    hash: String,
+    /// Reports in which the words are blotted out.
+    blotted: BTreeSet<String>,
+}
+
+const BEGUN: &str = "erasing.json";
+
+impl Begun {
+    fn new(words: &[String], blotted: BTreeSet<String>) -> Begun {
+        let key = random_key();
+        Begun { hash: hash_under(&key, words), key, blotted }
+    }
+
+    /// What was begun with the same words, if anything was.
+    async fn read(store: &Store, words: &[String]) -> Result<Begun> {
+        let Some(bytes) = store.place.read(BEGUN).await? else { return Ok(Begun::default()) };
+        let begun: Begun = serde_json::from_slice(&bytes).with_context(|| format!("reading {BEGUN}"))?;
+        Ok(if begun.hash == hash_under(&begun.key, words) { begun } else { Begun::default() })
+    }
+
+    async fn write(&self, store: &Store) -> Result<()> {
+        store.place.put(BEGUN, Bytes::from(serde_json::to_vec(self)?)).await
+    }
 }
 
 fn add_erased(batch: &RecordBatch, erased: &mut Erased) -> Result<()> {

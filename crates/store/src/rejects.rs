@@ -112,9 +112,10 @@ impl Store {
         RejectWriter { table: self.rejects.clone(), source, file: None }
     }
 
-    /// Records rejects, in one entry of the log; those of a delivery that has some already are dropped.
+    /// Records rejects, in one entry of the log; those of a delivery that has some already, or that have expired, are dropped.
     pub async fn commit_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
-        let mut prepared: Vec<PreparedRejects> = prepared.into_iter().filter(|rejects| rejects.file.is_some()).collect();
+        let mut prepared = self.unexpired_rejects(prepared).await?;
+        prepared.retain(|rejects| rejects.file.is_some());
         for attempt in 0..TRIES {
             let base = self.rejects.latest().await?;
             prepared = self.unrecorded(prepared, base.files.values().cloned().collect()).await?;
@@ -131,6 +132,13 @@ impl Store {
             tokio::time::sleep(pause(attempt)).await;
         }
         bail!("rejects could not be committed: {TRIES} times another writer was first");
+    }
+
+    async fn unexpired_rejects(&self, mut prepared: Vec<PreparedRejects>) -> Result<Vec<PreparedRejects>> {
+        let first = self.first_rejects().await?;
+        let has_expired = |source: &RejectSource| first.get(&source.feed).is_some_and(|first| time::day(source.time) < *first);
+        prepared.retain(|rejects| !has_expired(&rejects.source));
+        Ok(prepared)
     }
 
     async fn unrecorded(&self, prepared: Vec<PreparedRejects>, files: Vec<Arc<LiveFile>>) -> Result<Vec<PreparedRejects>> {
@@ -154,9 +162,7 @@ impl Store {
     /// Puts rejects in the place of those that their deliveries had: for reading again. Those that have expired stay away.
     pub async fn replace_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
         let deliveries = prepared.iter().map(|rejects| rejects.source.delivery_id.clone()).collect();
-        let first = self.first_rejects().await?;
-        let has_expired = |source: &RejectSource| first.get(&source.feed).is_some_and(|first| time::day(source.time) < *first);
-        let add = prepared.into_iter().filter(|rejects| !has_expired(&rejects.source)).filter_map(|rejects| rejects.file).collect();
+        let add = self.unexpired_rejects(prepared).await?.into_iter().filter_map(|rejects| rejects.file).collect();
         let replaced = RejectsOf { column: "delivery_id", ids: deliveries };
         rewrite(&self.rejects, Arc::new(replaced), Beside { operation: "REREAD", add, ..Beside::default() }, now).await?;
         Ok(())

@@ -1439,6 +1439,39 @@ fn an_erasure_of_a_person_is_repeated() {
     assert_eq!(erase().status.code(), Some(0));
     succeed(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
     assert_eq!(query(&data, "SELECT source_fqdn FROM events"), "source_fqdn\nb.example\n", "the report is still kept, and read");
+
+    // Another person, written in a way that cannot be blotted out, in a report that has been blotted for the first.
+    let odd = "http://c.example/?u=ann@example.org\nhttp://d.example/?u=b%256Fb@example.org\nhttp://e.example/?u=bob@example.org\n";
+    let list = written(&folder, "2.txt", odd);
+    succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-05"]).arg(list));
+    for person in ["ann@example.org", "bob@example.org"] {
+        succeed(waglan(&data).args(["store", "erase", "--person", person, "--reason", "on request"]));
+        assert!(!data.join("erasing.json").exists());
+    }
+    succeed(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
+    let left = "source_fqdn\nb.example\nd.example\n";
+    assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left, "each by what is said of it");
+}
+
+/// Where an erased person stands in a report in another way than in its event, the report goes, whoever was erased before.
+#[test]
+fn a_second_person_is_erased_from_a_report_too() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let row = |id: u8, by: &str| {
+        format!(
+            "\"{id}\": [{{\"ioc_value\": \"192.0.2.{id}:443\", \"ioc_type\": \"ip:port\", \"threat_type\": \"botnet_cc\", \"reporter\": \"{by}\"}}]"
+        )
+    };
+    // `\u0062ob`: no spelling that is looked for.
+    let text = format!("{{{}, {}}}", row(1, "ann@example.org"), row(2, "\\u0062ob@example.org"));
+    let report = written(&folder, "export.json", text);
+    succeed(waglan(&data).args(["ingest", "--feed", "abuse-ch/threatfox", "--at", "2026-03-02"]).arg(report));
+    for (person, kept) in [("ann@example.org", 1), ("bob@example.org", 0)] {
+        succeed(waglan(&data).args(["store", "erase", "--person", person, "--reason", "on request"]));
+        assert_eq!(files_below(&data.join("reports")).len(), kept, "{person}");
+    }
+    assert_eq!(query(&data, "SELECT count(*) AS events FROM events"), "events\n0\n");
 }
 
 /// Killed before the delivery was recorded, and then its report was lost: its events stand in nobody's way.
