@@ -165,10 +165,7 @@ impl Desk {
             let is_asset = any(&|table| table.asset.iter().any(is));
             let fills = |table: &Feed| table.fields().iter().chain(&enrich::can_fill(&table.fields())).any(is);
             let tells_apart = |table: &Feed| table.kind.kinds().iter().any(|kind| store::tells_apart(Some(kind.name()), &field));
-            let is_counted_by = match tables.is_empty() {
-                true => store::tells_apart(None, &field),
-                false => any(&|table| fills(table) && tells_apart(table)),
-            };
+            let is_counted_by = store::tells_apart(None, &field) && any(&|table| fills(table) && tells_apart(table));
             let what = match field.strip_prefix("extra.") {
                 Some(key) => Expiring::Extra(key.to_owned()),
                 None => Expiring::Column(field),

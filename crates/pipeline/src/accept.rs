@@ -1,7 +1,6 @@
 //! What is handed in becomes kept reports, each with an arrival: the first step of a delivery, after which nothing can
 //! lose it. Bytes that cannot be kept keep nothing else out.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek};
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use event::time::Micros;
 use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
 
-use crate::ingest::{Intake, Outcome};
+use crate::ingest::{Intake, Known, Outcome, Run};
 use crate::open::{Opened, Peeked, Source, open};
 use crate::pick::{Of, Unread, pick};
 
@@ -59,28 +58,20 @@ struct Refused {
     why: Error,
 }
 
-type Known = HashMap<String, store::Delivery>;
-
 impl Intake<'_> {
     /// Keeps what was handed in, each report with an arrival unless it is known.
-    pub(crate) async fn accept(
-        &self,
-        handed: HandedIn,
-        known: &Known,
-        now: Micros,
-        each: &mut (dyn FnMut(Outcome) + Send),
-    ) -> Result<Vec<store::Arrival>> {
+    pub(crate) async fn accept(&self, handed: HandedIn, run: &mut Run<'_>) -> Result<Vec<store::Arrival>> {
         let mut arrivals = Vec::new();
-        for kept in tokio::task::block_in_place(|| self.keep(&handed, known, now))? {
+        for kept in tokio::task::block_in_place(|| self.keep(&handed, &run.known, run.now))? {
             let Accepted { feed, at, origin, mark } = match kept {
                 Ok(accepted) => accepted,
                 Err(Refused { origin, why }) => {
-                    each(Outcome::Refused { origin, why });
+                    (run.each)(Outcome::Refused { origin, why });
                     continue;
                 }
             };
             if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
-                each(self.refuse_erased(&mark.id, origin).await?);
+                (run.each)(self.refuse_erased(&mark.id, origin).await?);
                 continue;
             }
             let arrival = store::Arrival {
@@ -95,7 +86,7 @@ impl Intake<'_> {
                 tables: self.tables.name().to_owned(),
                 owner: String::new(),
             };
-            if !known.contains_key(&arrival.id) {
+            if !run.known.contains_key(&arrival.id) {
                 self.store.put_arrival(&arrival).await?;
             }
             arrivals.push(arrival);

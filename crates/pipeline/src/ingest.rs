@@ -48,9 +48,27 @@ pub struct Intake<'a> {
     pub writer: &'a str,
 }
 
+/// Recorded deliveries by their ids.
+pub(crate) type Known = HashMap<String, store::Delivery>;
+
+/// What goes along while deliveries are taken in.
+pub(crate) struct Run<'a> {
+    pub(crate) known: Known,
+    waiting: Vec<Waiting>,
+    pub(crate) now: Micros,
+    /// Hears what became of each.
+    pub(crate) each: &'a mut (dyn FnMut(Outcome) + Send),
+}
+
 /// Deliveries that wait to be committed share one entry of the log, up to so many rows or deliveries.
 const SHARED_ROWS: u64 = 200_000;
 const SHARED_DELIVERIES: usize = 64;
+
+impl Run<'_> {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= SHARED_DELIVERIES || self.waiting.iter().map(|one| one.tally.rows).sum::<u64>() >= SHARED_ROWS
+    }
+}
 
 /// A delivery that has been read and waits to be committed.
 struct Waiting {
@@ -87,17 +105,16 @@ impl Intake<'_> {
         now: Micros,
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
-        let mut known = self.known().await?;
-        let mut waiting = Group::default();
+        let mut run = Run { known: self.known().await?, waiting: Vec::new(), now, each };
         for handed in deliveries {
-            for arrival in self.accept(handed, &known, now, each).await? {
-                match known.get(&arrival.id) {
-                    Some(recorded) => each(Outcome::Known(recorded.clone())),
-                    None => self.take(arrival, &mut waiting, &mut known, now, each).await?,
+            for arrival in self.accept(handed, &mut run).await? {
+                match run.known.get(&arrival.id) {
+                    Some(recorded) => (run.each)(Outcome::Known(recorded.clone())),
+                    None => self.take(arrival, &mut run).await?,
                 }
             }
         }
-        self.commit(&mut waiting, &mut known, now, each).await
+        self.commit(&mut run).await
     }
 
     /// Does what a process that died left undone.
@@ -107,30 +124,24 @@ impl Intake<'_> {
             return Ok(0);
         }
         warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
-        let mut known = self.known().await?;
-        self.record_what_was_read_otherwise(&abandoned, &known, now).await?;
-        known.extend(self.known().await?);
-        let mut waiting = Group::default();
+        self.record_what_was_read_otherwise(&abandoned, now).await?;
+        let mut run = Run { known: self.known().await?, waiting: Vec::new(), now, each };
         let count = abandoned.len();
         for arrival in abandoned {
             let origin = arrival.origin.clone();
             // What keeps one from being stored must not keep the others, nor what is handed in now.
-            if let Err(why) = self.take_up(arrival, &mut waiting, &mut known, now, each).await {
-                each(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
+            if let Err(why) = self.take_up(arrival, &mut run).await {
+                (run.each)(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
             }
         }
-        self.commit(&mut waiting, &mut known, now, each).await?;
+        self.commit(&mut run).await?;
         Ok(count)
     }
 
     /// Records those abandoned arrivals whose events are there and cannot be read now as they were then, since the feed's table
     /// is another one or the report is gone: so that all know whose these events are.
-    async fn record_what_was_read_otherwise(
-        &self,
-        abandoned: &[store::Arrival],
-        known: &HashMap<String, store::Delivery>,
-        now: Micros,
-    ) -> Result<()> {
+    async fn record_what_was_read_otherwise(&self, abandoned: &[store::Arrival], now: Micros) -> Result<()> {
+        let known = self.known().await?;
         let mut deliveries = Vec::new();
         for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
             let version = &arrival.table_version;
@@ -155,38 +166,31 @@ impl Intake<'_> {
 
     /// Takes up an arrival that a process left which died. It is taken away last: should this be cut short, the next start does
     /// it again.
-    async fn take_up(
-        &self,
-        arrival: store::Arrival,
-        waiting: &mut Group,
-        known: &mut HashMap<String, store::Delivery>,
-        now: Micros,
-        each: &mut (dyn FnMut(Outcome) + Send),
-    ) -> Result<()> {
+    async fn take_up(&self, arrival: store::Arrival, run: &mut Run<'_>) -> Result<()> {
         let (id, feed) = (arrival.id.clone(), arrival.feed.clone());
         if !self.store.has_report(&arrival.report_id).await? {
             warn!(report = %arrival.report_id, origin = %arrival.origin, "the report of a delivery that was not finished is kept no more");
         } else if self.feed(&feed, arrival.time).is_err() {
             warn!(%feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
             return Ok(());
-        } else if let Some(recorded) = known.get(&id) {
+        } else if let Some(recorded) = run.known.get(&id) {
             let days = self.unexpired(&feed, recorded.days.clone()).await?;
             if self.reads_otherwise(recorded, Enrichment::AsRead)? && !days.is_empty() {
-                match self.reread_days(&feed, days, Enrichment::AsRead, now).await {
+                match self.reread_days(&feed, days, Enrichment::AsRead, run.now).await {
                     // It is recorded as it was read: that its days cannot be read again now makes it none that waits.
                     Err(error) if error.is::<NotKept>() => warn!(%feed, error = format!("{error:#}"), "a delivery stays as it was read"),
                     done => drop(done?),
                 }
-                known.extend(self.known().await?);
-                each(Outcome::Stored { delivery: known[&id].clone(), drifted: false });
+                run.known.extend(self.known().await?);
+                (run.each)(Outcome::Stored { delivery: run.known[&id].clone(), drifted: false });
             }
         } else {
-            return self.take(arrival, waiting, known, now, each).await;
+            return self.take(arrival, run).await;
         }
         self.store.remove_arrival(&id).await
     }
 
-    async fn known(&self) -> Result<HashMap<String, store::Delivery>> {
+    async fn known(&self) -> Result<Known> {
         Ok(self.store.deliveries(None).await?.into_iter().map(|delivery| (delivery.id.clone(), delivery)).collect())
     }
 
@@ -201,46 +205,36 @@ impl Intake<'_> {
     }
 
     /// Reads one delivery and lets it wait for company.
-    async fn take(
-        &self,
-        arrival: store::Arrival,
-        waiting: &mut Group,
-        known: &mut HashMap<String, store::Delivery>,
-        now: Micros,
-        each: &mut (dyn FnMut(Outcome) + Send),
-    ) -> Result<()> {
-        let read = self.read_arrival(arrival).await?;
-        if let Some(days) = self.read_otherwise(&read, known).await? {
+    async fn take(&self, arrival: store::Arrival, run: &mut Run<'_>) -> Result<()> {
+        let mut read = self.read_arrival(arrival).await?;
+        let days = self.read_otherwise(&read, &run.known).await?;
+        if !days.is_empty() {
             // Days are read with one version of the table: the old ones first, with today's.
-            self.commit(waiting, known, now, each).await?;
+            self.commit(run).await?;
             let arrival = read.arrival;
             info!(feed = %arrival.feed, days = %store::days_text(&days), "the feed's table has changed: its days are read again");
-            match self.reread_days(&arrival.feed, days, Enrichment::AsRead, now).await {
+            match self.reread_days(&arrival.feed, days, Enrichment::AsRead, run.now).await {
                 Err(error) if error.is::<NotKept>() || error.is::<Overtaken>() => {
                     // A day is never of two readings. The arrival stays, and every start tries again.
                     let why = error.context(
                         "it waits, for the feed's table has changed and its days must be read again; beside a table as it was, a version \
                          with \"since\" holds for what comes from then on",
                     );
-                    each(Outcome::Refused { origin: arrival.origin, why });
+                    (run.each)(Outcome::Refused { origin: arrival.origin, why });
                     return Ok(());
                 }
                 done => drop(done?),
             }
-            known.extend(self.known().await?);
-            waiting.push(self.read_arrival(arrival).await?);
-        } else {
-            waiting.push(read);
+            run.known.extend(self.known().await?);
+            read = self.read_arrival(arrival).await?;
         }
-        if waiting.is_full() {
-            self.commit(waiting, known, now, each).await?;
-        }
-        Ok(())
+        run.waiting.push(read);
+        if run.is_full() { self.commit(run).await } else { Ok(()) }
     }
 
     /// The days of deliveries that share a day with a reading, and were read with another version of the feed's table than the
     /// one that holds for them: all their days, so that they are of one reading afterwards.
-    async fn read_otherwise(&self, read: &Waiting, known: &HashMap<String, store::Delivery>) -> Result<Option<Days>> {
+    async fn read_otherwise(&self, read: &Waiting, known: &Known) -> Result<Days> {
         let mut days = Days::new();
         let shares_a_day =
             |delivery: &&store::Delivery| delivery.feed == read.arrival.feed && !delivery.days.is_disjoint(read.events.days());
@@ -250,8 +244,7 @@ impl Intake<'_> {
                 days.extend(&delivery.days);
             }
         }
-        let days = self.unexpired(&read.arrival.feed, days).await?;
-        Ok((!days.is_empty()).then_some(days))
+        self.unexpired(&read.arrival.feed, days).await
     }
 
     async fn read_arrival(&self, mut arrival: store::Arrival) -> Result<Waiting> {
@@ -259,7 +252,7 @@ impl Intake<'_> {
         let (tables, defaults) = (self.tables_of(&mut arrival).await?, Defaults { severity: feed.severity });
         let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
         let append = self.append(feed, arrival.size, None).await?.completed_by(enrich);
-        let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append).await?;
+        let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
     }
 
@@ -291,16 +284,18 @@ impl Intake<'_> {
     }
 
     /// Reads a kept report into an append; says also which days its rows are of.
-    pub(crate) async fn understand(&self, feed: &Feed, kept: &Kept<'_>, append: &Append) -> Result<(Tally, PreparedRejects, Days)> {
+    pub(crate) fn understand(&self, feed: &Feed, kept: &Kept<'_>, append: &Append) -> Result<(Tally, PreparedRejects, Days)> {
         let source = RejectSource {
             delivery_id: kept.delivery_id.to_owned(),
             report_id: kept.report_id.to_owned(),
             feed: feed.id.clone(),
             time: kept.at,
         };
-        let is_blotted = self.store.is_blotted(kept.report_id).await?;
-        let shared =
-            Shared { rejects: Mutex::new(self.store.rejects(source)), days: Mutex::default(), blotted: Mutex::default(), is_blotted };
+        let shared = Shared {
+            rejects: Mutex::new(self.store.rejects(source)),
+            days: Mutex::default(),
+            blotted: append.is_blotted(kept.report_id).then(Mutex::default),
+        };
         let mut tally = tokio::task::block_in_place(|| {
             let input = unpack(self.store.open_report(kept.report_id)?, kept.size, Caps::default())?;
             read(feed, feed::Arrival { at: kept.at }, input, self.threads, || {
@@ -308,23 +303,20 @@ impl Intake<'_> {
             })
         })
         .with_context(|| format!("reading report {} of {}", kept.report_id, feed.id))?;
-        let blotted = shared.blotted.into_inner().unwrap_or_else(PoisonError::into_inner);
-        tally.erased = blotted.events + blotted.rejects;
-        tally.events -= blotted.events;
-        tally.rejected -= blotted.rejects;
+        if let Some(blotted) = shared.blotted {
+            let blotted = blotted.into_inner().unwrap_or_else(PoisonError::into_inner);
+            tally.erased = blotted.events + blotted.rejects;
+            tally.events -= blotted.events;
+            tally.rejected -= blotted.rejects;
+        }
         let days = shared.days.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((tally, shared.rejects.into_inner().unwrap_or_else(PoisonError::into_inner).finish()?, days))
     }
 
     /// Commits what waits: rejects, then events, then deliveries.
-    async fn commit(
-        &self,
-        waiting: &mut Group,
-        known: &mut HashMap<String, store::Delivery>,
-        now: Micros,
-        each: &mut (dyn FnMut(Outcome) + Send),
-    ) -> Result<()> {
-        let mut group = std::mem::take(&mut waiting.0);
+    async fn commit(&self, run: &mut Run<'_>) -> Result<()> {
+        let now = run.now;
+        let mut group = std::mem::take(&mut run.waiting);
         while !group.is_empty() {
             for one in &group {
                 self.store.settle_report(&one.arrival.report_id).await?;
@@ -336,7 +328,7 @@ impl Intake<'_> {
             let mut rest = Vec::new();
             for one in group {
                 if erased.contains(&one.arrival.report_id) {
-                    each(self.refuse_erased(&one.arrival.report_id, one.arrival.origin).await?);
+                    (run.each)(self.refuse_erased(&one.arrival.report_id, one.arrival.origin).await?);
                     self.store.remove_arrival(&one.arrival.id).await?;
                     continue;
                 }
@@ -355,10 +347,10 @@ impl Intake<'_> {
                     self.store.record_deliveries(&deliveries, now).await?;
                     for delivery in deliveries {
                         self.store.remove_arrival(&delivery.id).await?;
-                        let drifted = drifts_anew(&delivery, known);
-                        known.insert(delivery.id.clone(), delivery.clone());
+                        let drifted = drifts_anew(&delivery, &run.known);
+                        run.known.insert(delivery.id.clone(), delivery.clone());
                         info!(feed = %delivery.feed, rows = delivery.rows, events = delivery.events, rejects = delivery.rejects, "report stored");
-                        each(Outcome::Stored { delivery, drifted });
+                        (run.each)(Outcome::Stored { delivery, drifted });
                     }
                     // Many small deliveries make many small files: they are merged as they come.
                     if self.store.needs_compaction(Compaction::AS_IT_GOES).await? {
@@ -423,22 +415,8 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Deliveries that wait.
-#[derive(Default)]
-struct Group(Vec<Waiting>);
-
-impl Group {
-    fn push(&mut self, waiting: Waiting) {
-        self.0.push(waiting);
-    }
-
-    fn is_full(&self) -> bool {
-        self.0.len() >= SHARED_DELIVERIES || self.0.iter().map(|one| one.tally.rows).sum::<u64>() >= SHARED_ROWS
-    }
-}
-
 /// Whether a delivery's columns are neither those of the table nor, in the last delivery or any of the week before this, the feed's.
-fn drifts_anew(delivery: &store::Delivery, known: &HashMap<String, store::Delivery>) -> bool {
+fn drifts_anew(delivery: &store::Delivery, known: &Known) -> bool {
     const RECENT: Micros = 7 * time::DAY;
     let others = || known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
     let last = others().map(|known| known.time).max().unwrap_or_default();
@@ -486,9 +464,8 @@ struct StoreWorker<'a> {
 struct Shared {
     rejects: Mutex<RejectWriter>,
     days: Mutex<Days>,
-    /// Whether words are blotted out in the report, and of how many rows.
-    is_blotted: bool,
-    blotted: Mutex<Blotted>,
+    /// Of how many rows words are blotted out, in a report of which they are.
+    blotted: Option<Mutex<Blotted>>,
 }
 
 #[derive(Default)]
@@ -497,31 +474,29 @@ struct Blotted {
     rejects: u64,
 }
 
-impl Shared {
-    /// Takes out what says the mark of an erasure.
-    fn drop_blotted(&self, piece: &mut Piece) -> Result<()> {
-        let says = |text: &str| text.to_ascii_lowercase().contains(store::MARK);
-        let (events, rejects) = (piece.events.num_rows(), piece.rejects.len());
-        piece.rejects.retain(|reject| !says(&reject.raw));
-        let mut keep = vec![true; events];
-        for column in piece.events.columns() {
-            let Some(text) = column.as_string_opt::<i32>() else { continue };
-            for (keep, value) in keep.iter_mut().zip(text) {
-                *keep &= !value.is_some_and(says);
-            }
+/// Takes out what says the mark of an erasure.
+fn drop_blotted(piece: &mut Piece, blotted: &Mutex<Blotted>) -> Result<()> {
+    let says = |text: &str| text.to_ascii_lowercase().contains(store::MARK);
+    let (events, rejects) = (piece.events.num_rows(), piece.rejects.len());
+    piece.rejects.retain(|reject| !says(&reject.raw));
+    let mut keep = vec![true; events];
+    for column in piece.events.columns() {
+        let Some(text) = column.as_string_opt::<i32>() else { continue };
+        for (keep, value) in keep.iter_mut().zip(text) {
+            *keep &= !value.is_some_and(says);
         }
-        piece.events = filter_record_batch(&piece.events, &BooleanArray::from(keep))?;
-        let mut blotted = self.blotted.lock().unwrap_or_else(PoisonError::into_inner);
-        blotted.events += (events - piece.events.num_rows()) as u64;
-        blotted.rejects += (rejects - piece.rejects.len()) as u64;
-        Ok(())
     }
+    piece.events = filter_record_batch(&piece.events, &BooleanArray::from(keep))?;
+    let mut blotted = blotted.lock().unwrap_or_else(PoisonError::into_inner);
+    blotted.events += (events - piece.events.num_rows()) as u64;
+    blotted.rejects += (rejects - piece.rejects.len()) as u64;
+    Ok(())
 }
 
 impl Worker for StoreWorker<'_> {
     fn take(&mut self, mut piece: Piece) -> Result<()> {
-        if self.shared.is_blotted {
-            self.shared.drop_blotted(&mut piece)?;
+        if let Some(blotted) = &self.shared.blotted {
+            drop_blotted(&mut piece, blotted)?;
         }
         if !piece.rejects.is_empty() {
             self.shared.rejects.lock().unwrap_or_else(PoisonError::into_inner).push(&piece.rejects)?;

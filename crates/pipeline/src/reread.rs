@@ -21,8 +21,8 @@ use crate::read::Tally;
 pub enum What {
     /// A feed's days from this one on, or all.
     Feed { feed: String, since: Option<i32> },
-    /// The days that some reports touched.
-    Reports { report_ids: BTreeSet<String> },
+    /// The days that some reports touched, of a feed or of all.
+    Reports { feed: Option<String>, report_ids: BTreeSet<String> },
 }
 
 /// Which tables rows are enriched with when they are read again.
@@ -55,13 +55,13 @@ impl Intake<'_> {
     pub async fn reread(&self, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         let deliveries = self.store.deliveries(match what {
             What::Feed { feed, .. } => Some(feed),
-            What::Reports { .. } => None,
+            What::Reports { feed, .. } => feed.as_deref(),
         });
         let mut by_feed: Vec<(String, Days)> = Vec::new();
         for delivery in deliveries.await? {
             let days: Days = match what {
                 What::Feed { since, .. } => days_of(&delivery).into_iter().filter(|day| since.is_none_or(|since| *day >= since)).collect(),
-                What::Reports { report_ids } if report_ids.contains(&delivery.report_id) => days_of(&delivery),
+                What::Reports { report_ids, .. } if report_ids.contains(&delivery.report_id) => days_of(&delivery),
                 What::Reports { .. } => continue,
             };
             match by_feed.iter_mut().find(|(feed, _)| *feed == delivery.feed) {
@@ -75,7 +75,7 @@ impl Intake<'_> {
                 What::Feed { feed, since: Some(since) } =>
                     format!("no delivery of {feed} speaks of {} or a later day", time::day_name(*since)),
                 What::Feed { feed, since: None } => format!("no delivery of {feed} has been stored"),
-                What::Reports { report_ids } => {
+                What::Reports { report_ids, .. } => {
                     let report_ids: Vec<&str> = report_ids.iter().map(String::as_str).collect();
                     format!("no delivery with the report {} has been stored", report_ids.join(" or "))
                 }
@@ -90,19 +90,20 @@ impl Intake<'_> {
 
     /// Reads these days of a feed again, and those that hang together with them. Days that have expired are let be.
     pub async fn reread_days(&self, feed: &str, mut days: Days, enrichment: Enrichment, now: Micros) -> Result<Reread> {
+        let first = self.store.first_unexpired(feed).await?;
         let (mut tries, mut grown, mut may_widen) = (TRIES, 0, true);
         loop {
-            let together = self.hanging_together(feed, days.clone(), enrichment, false).await?;
-            let together = self.unexpired(feed, together).await?;
+            let otherwise = self.days_read_otherwise(feed, enrichment).await?;
+            let together = from(first, hanging_together(days.clone(), &otherwise));
             if together.is_empty() {
                 bail!("{} of {feed} have expired and cannot be read again", store::days_text(&days));
             }
             // Where rows keep moving to days of yet another delivery, all that are read otherwise are taken, if they can be read.
             let widens = may_widen && grown > 1;
-            days = match widens {
-                true => self.unexpired(feed, self.hanging_together(feed, together.clone(), enrichment, true).await?).await?,
-                false => together.clone(),
-            };
+            days = together.clone();
+            if widens {
+                days.extend(from(first, otherwise.into_iter().flatten().collect()));
+            }
             let mut attempt = match self.read_days(feed, &days, enrichment).await {
                 Err(error) if widens && error.is::<NotKept>() => {
                     (days, may_widen) = (together, false);
@@ -110,7 +111,7 @@ impl Intake<'_> {
                 }
                 read => read?,
             };
-            let touched = self.unexpired(feed, std::mem::take(&mut attempt.found.touched)).await?;
+            let touched = from(first, std::mem::take(&mut attempt.found.touched));
             if !touched.is_subset(&days) {
                 days.extend(touched);
                 grown += 1;
@@ -124,29 +125,19 @@ impl Intake<'_> {
     }
 
     /// These days less those whose events have expired.
-    pub async fn unexpired(&self, feed: &str, mut days: Days) -> Result<Days> {
-        let first = self.store.first_unexpired(feed).await?;
-        days.retain(|day| first.is_none_or(|first| *day >= first));
-        Ok(days)
+    pub async fn unexpired(&self, feed: &str, days: Days) -> Result<Days> {
+        Ok(if days.is_empty() { days } else { from(self.store.first_unexpired(feed).await?, days) })
     }
 
-    /// These days, and all days of each delivery that touched one of them and is read in another way than before: its rows may
-    /// have moved from any of its days to any other. With `all`, those of all deliveries that are.
-    async fn hanging_together(&self, feed: &str, mut days: Days, enrichment: Enrichment, all: bool) -> Result<Days> {
+    /// The days of each delivery that is read in another way than before: its rows may have moved from any of them to any other.
+    async fn days_read_otherwise(&self, feed: &str, enrichment: Enrichment) -> Result<Vec<Days>> {
         let mut otherwise = Vec::new();
         for delivery in self.store.deliveries(Some(feed)).await? {
             if self.reads_otherwise(&delivery, enrichment)? && !self.store.is_erased(&delivery.report_id).await? {
                 otherwise.push(days_of(&delivery));
             }
         }
-        loop {
-            let (together, apart): (Vec<Days>, Vec<Days>) = otherwise.into_iter().partition(|of_one| all || !of_one.is_disjoint(&days));
-            if together.is_empty() {
-                return Ok(days);
-            }
-            days.extend(together.into_iter().flatten());
-            otherwise = apart;
-        }
+        Ok(otherwise)
     }
 
     /// Whether a delivery would be read with other tables than those it was read with.
@@ -194,7 +185,7 @@ impl Intake<'_> {
         let mut found = Found::default();
         for (delivery, tables) in kept {
             let table = self.feed(feed, delivery.time)?;
-            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append).await?;
+            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append)?;
             if self.reads_otherwise(&delivery, enrichment)? {
                 found.touched.extend(seen.union(&delivery.days));
             }
@@ -305,6 +296,25 @@ impl Read {
         delivery.drift = tally.drift.map(|drift| drift.to_string());
         delivery
     }
+}
+
+/// These days, and all of each delivery with one of them, and of each with one of those.
+fn hanging_together(mut days: Days, of_deliveries: &[Days]) -> Days {
+    let mut left: Vec<&Days> = of_deliveries.iter().collect();
+    loop {
+        let (together, apart): (Vec<&Days>, Vec<&Days>) = left.into_iter().partition(|of_one| !of_one.is_disjoint(&days));
+        if together.is_empty() {
+            return days;
+        }
+        days.extend(together.into_iter().flatten());
+        left = apart;
+    }
+}
+
+/// The days from this one on, or all.
+fn from(first: Option<i32>, mut days: Days) -> Days {
+    days.retain(|day| first.is_none_or(|first| *day >= first));
+    days
 }
 
 /// The days that a delivery touched; of one of which nothing was understood, the day it came.

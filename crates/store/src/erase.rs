@@ -17,12 +17,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use event::id::{self, Id};
 use event::time::Micros;
-
 use serde::{Deserialize, Serialize};
 
 use crate::events::IdSet;
 use crate::file::read;
-use crate::rewrite::{Beside, Reach, Rewrite, rewrite};
+use crate::rewrite::{Beside, Reach, Rewrite, rewrite, with_column};
 use crate::small;
 use crate::store::Store;
 use crate::table::{Definition, LiveFile, Table};
@@ -93,6 +92,10 @@ impl Erased {
         self.reports.contains(report_id)
     }
 
+    pub(crate) fn is_blotted(&self, report_id: &str) -> bool {
+        self.words.contains(report_id)
+    }
+
     /// Whether the row says what was erased, or comes from a report that was.
     pub(crate) fn holds(&self, id: &Id, reports: Option<&StringArray>, row: usize) -> bool {
         let report = reports.filter(|reports| reports.is_valid(row)).map(|reports| reports.value(row));
@@ -131,11 +134,6 @@ impl Store {
     /// Whether a report was erased, and all that it said.
     pub async fn is_erased(&self, report_id: &str) -> Result<bool> {
         Ok(self.erased().await?.reports.contains(report_id))
-    }
-
-    /// Whether rows of a kept report say [`MARK`] where they said what was erased: they are neither events nor rejects.
-    pub async fn is_blotted(&self, report_id: &str) -> Result<bool> {
-        Ok(self.erased().await?.words.contains(report_id))
     }
 
     /// Which of these reports must not be taken in, should they arrive again: they were erased, or a person in them.
@@ -491,9 +489,10 @@ impl Rewrite for Matching {
 struct Origins(Vec<String>);
 
 impl Origins {
-    fn of(batch: &RecordBatch) -> Result<(usize, &StringArray)> {
-        let place = batch.schema_ref().index_of("origin")?;
-        Ok((place, batch.column(place).as_string_opt::<i32>().context("where deliveries came from is not text")?))
+    fn blotted(&self, origin: &str) -> Result<String> {
+        let mut blotted = Vec::new();
+        blot_out(&mut origin.as_bytes(), &mut blotted, &self.0, PIECE)?;
+        Ok(String::from_utf8_lossy(&blotted).into_owned())
     }
 }
 
@@ -507,21 +506,16 @@ impl Rewrite for Origins {
     }
 
     fn rows(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let (_, origins) = Origins::of(batch)?;
+        let origins = batch.column_by_name("origin").and_then(|origins| origins.as_string_opt::<i32>());
+        let Some(origins) = origins else { bail!("deliveries without origin") };
         Ok(origins.iter().map(|origin| Some(origin.is_some_and(|origin| has_word(origin.as_bytes(), &self.0)))).collect())
     }
 
     fn apply(&self, batch: &RecordBatch, _rows: &BooleanArray) -> Result<RecordBatch> {
-        let (place, origins) = Origins::of(batch)?;
-        let blotted = |origin: &str| -> Result<String> {
-            let mut blotted = Vec::new();
-            blot_out(&mut origin.as_bytes(), &mut blotted, &self.0, PIECE)?;
-            Ok(String::from_utf8_lossy(&blotted).into_owned())
-        };
-        let origins: StringArray = origins.iter().map(|origin| origin.map(blotted).transpose()).collect::<Result<_>>()?;
-        let mut columns = batch.columns().to_vec();
-        columns[place] = Arc::new(origins);
-        Ok(RecordBatch::try_new(batch.schema(), columns)?)
+        with_column(batch, "origin", |origins| {
+            let blotted = origins.as_string::<i32>().iter().map(|origin| origin.map(|origin| self.blotted(origin)).transpose());
+            Ok(Arc::new(blotted.collect::<Result<StringArray>>()?))
+        })
     }
 }
 

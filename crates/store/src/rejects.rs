@@ -114,8 +114,8 @@ impl Store {
 
     /// Records rejects, in one entry of the log; those of a delivery that has some already, or that have expired, are dropped.
     pub async fn commit_rejects(&self, prepared: Vec<PreparedRejects>, now: Micros) -> Result<()> {
-        let mut prepared = self.unexpired_rejects(prepared).await?;
-        prepared.retain(|rejects| rejects.file.is_some());
+        let some = prepared.into_iter().filter(|rejects| rejects.file.is_some()).collect();
+        let mut prepared = self.unexpired_rejects(some).await?;
         for attempt in 0..TRIES {
             let base = self.rejects.latest().await?;
             prepared = self.unrecorded(prepared, base.files.values().cloned().collect()).await?;
@@ -135,6 +135,9 @@ impl Store {
     }
 
     async fn unexpired_rejects(&self, mut prepared: Vec<PreparedRejects>) -> Result<Vec<PreparedRejects>> {
+        if prepared.is_empty() {
+            return Ok(prepared);
+        }
         let first = self.first_rejects().await?;
         let has_expired = |source: &RejectSource| first.get(&source.feed).is_some_and(|first| time::day(source.time) < *first);
         prepared.retain(|rejects| !has_expired(&rejects.source));

@@ -22,7 +22,7 @@ use crate::days::FeedDays;
 use crate::deliveries::Delivery;
 use crate::events::{EVENTS, TIME};
 use crate::rejects::{REJECTS, RejectsOf};
-use crate::rewrite::{Before, Beside, Reach, Rewrite, day_at, rewrite};
+use crate::rewrite::{Before, Beside, Reach, Rewrite, day_at, rewrite, with_column};
 use crate::sightings::{SIGHTINGS, names_things};
 use crate::store::Store;
 use crate::table::LiveFile;
@@ -71,8 +71,8 @@ const EXPIRED: &str = "expired.json";
 
 /// What of a feed has expired, each before a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Remembered")]
-pub(crate) struct Expired {
+#[serde(default)]
+struct Expired {
     /// Whole events.
     rows: Option<i32>,
     /// Columns of events.
@@ -85,20 +85,12 @@ pub(crate) struct Expired {
     rejects: Option<i32>,
 }
 
-/// As it was written once: a day alone, before which something that sightings are counted by has expired.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Remembered {
+    /// As it was written once: a day alone, before which something that sightings are counted by has expired.
     Day(i32),
-    Each {
-        rows: Option<i32>,
-        #[serde(default)]
-        columns: BTreeMap<String, i32>,
-        #[serde(default)]
-        extra: BTreeMap<String, i32>,
-        counted_by: Option<i32>,
-        rejects: Option<i32>,
-    },
+    Each(Expired),
 }
 
 impl From<Remembered> for Expired {
@@ -106,7 +98,7 @@ impl From<Remembered> for Expired {
         match remembered {
             // Which of the two it was is not known, and that such days are not read again changes nothing.
             Remembered::Day(day) => Expired { rows: Some(day), counted_by: Some(day), ..Expired::default() },
-            Remembered::Each { rows, columns, extra, counted_by, rejects } => Expired { rows, columns, extra, counted_by, rejects },
+            Remembered::Each(expired) => expired,
         }
     }
 }
@@ -136,16 +128,6 @@ impl Expired {
             Rule { retention, before }
         };
         Rules(columns.chain(extra).map(rule).collect())
-    }
-}
-
-/// Takes out of a feed's events what has expired.
-#[derive(Debug)]
-pub(crate) struct Expire(Rules);
-
-impl Expire {
-    pub(crate) fn apply(&self, events: &RecordBatch) -> Result<RecordBatch> {
-        self.0.without_expired(events)
     }
 }
 
@@ -200,7 +182,10 @@ impl Store {
 
     async fn expired(&self) -> Result<BTreeMap<String, Expired>> {
         match self.place.read(EXPIRED).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {EXPIRED}")),
+            Some(bytes) => {
+                let expired: BTreeMap<String, Remembered> = serde_json::from_slice(&bytes).with_context(|| format!("reading {EXPIRED}"))?;
+                Ok(expired.into_iter().map(|(feed, remembered)| (feed, remembered.into())).collect())
+            }
             None => Ok(BTreeMap::new()),
         }
     }
@@ -224,10 +209,9 @@ impl Store {
         Ok(self.expired().await?.into_iter().filter_map(|(feed, expired)| Some((feed, expired.rejects?))).collect())
     }
 
-    /// What takes a feed's expired fields out of what is read again, if any have.
-    pub(crate) async fn expire(&self, feed: &str) -> Result<Option<Expire>> {
-        let fields = self.expired().await?.get(feed).map(|expired| expired.fields(feed));
-        Ok(fields.filter(|fields| !fields.0.is_empty()).map(Expire))
+    /// The fields of a feed that have expired, as rules for what is read again.
+    pub(crate) async fn expired_fields(&self, feed: &str) -> Result<Rules> {
+        Ok(self.expired().await?.get(feed).map(|expired| expired.fields(feed)).unwrap_or_default())
     }
 
     /// Of each feed, the first day whose sightings can be counted anew.
@@ -300,8 +284,8 @@ fn extra_at(extra: &ArrayRef, row: usize) -> Option<Value> {
     if extra.is_valid(row) { serde_json::from_str(extra.value(row)).ok() } else { None }
 }
 
-#[derive(Debug)]
-struct Rules(Vec<Rule>);
+#[derive(Debug, Default)]
+pub(crate) struct Rules(Vec<Rule>);
 
 impl Rewrite for Rules {
     fn reach(&self, file: &LiveFile) -> Reach {
@@ -333,7 +317,8 @@ impl Rewrite for Rules {
 }
 
 impl Rules {
-    fn without_expired(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    /// The events without what expires by these rules.
+    pub(crate) fn without_expired(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut batch = batch.clone();
         for rule in &self.0 {
             let rows = rule.rows(&batch)?;
@@ -396,13 +381,6 @@ fn could_be(field: Field, text: &str, scratch: &mut String) -> bool {
 /// A column without its values in these rows.
 fn without(values: &ArrayRef, rows: &BooleanArray) -> Result<ArrayRef> {
     Ok(zip(rows, &new_null_array(values.data_type(), values.len()), values)?)
-}
-
-fn with_column(batch: &RecordBatch, name: &str, change: impl FnOnce(&ArrayRef) -> Result<ArrayRef>) -> Result<RecordBatch> {
-    let Ok(place) = batch.schema_ref().index_of(name) else { return Ok(batch.clone()) };
-    let mut columns = batch.columns().to_vec();
-    columns[place] = change(&columns[place])?;
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 fn without_key(extra: &ArrayRef, key: &str, rows: &BooleanArray) -> ArrayRef {

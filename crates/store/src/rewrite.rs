@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use event::time::{self, Micros};
@@ -304,6 +304,14 @@ fn feed_days(definition: &Definition, batch: &RecordBatch) -> FeedDays {
         }
     }
     found
+}
+
+/// The batch with this column changed, if it has it.
+pub(crate) fn with_column(batch: &RecordBatch, name: &str, change: impl FnOnce(&ArrayRef) -> Result<ArrayRef>) -> Result<RecordBatch> {
+    let Ok(place) = batch.schema_ref().index_of(name) else { return Ok(batch.clone()) };
+    let mut columns = batch.columns().to_vec();
+    columns[place] = change(&columns[place])?;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 /// The day of a row, of a column of times or days.

@@ -19,6 +19,7 @@ use crate::place::Place;
 use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
 use crate::reports::Settling;
+use crate::retain::Rules;
 use crate::sightings::SIGHTINGS;
 use crate::table::Table;
 
@@ -146,11 +147,11 @@ impl Store {
             exact_ids: self.settings.memory_limit / 16 / 36,
             temporary: self.settings.temporary.clone(),
         };
-        let expire = match settings.only_days {
-            Some(_) => self.expire(settings.feed).await?,
-            None => None,
+        let expired = match settings.only_days {
+            Some(_) => self.expired_fields(settings.feed).await?,
+            None => Rules::default(),
         };
-        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), erased, expire)
+        Append::new(self.events.clone(), version, &settings, &room, self.memory.clone(), erased, expired)
     }
 
     /// Makes appends part of the table, in one entry of its log. On [`crate::Overtaken`] (`error.is::<Overtaken>()`)

@@ -61,6 +61,12 @@ fn query(data: &Path, sql: &str) -> String {
     query_by(&|| waglan(data), sql)
 }
 
+/// The one value that a query gives.
+#[track_caller]
+fn value(data: &Path, sql: &str) -> String {
+    query(data, sql).lines().nth(1).expect("a row").to_owned()
+}
+
 #[track_caller]
 fn query_by(program: &dyn Fn() -> Command, sql: &str) -> String {
     succeed(program().args(["query", "--format", "csv", sql]))
@@ -215,9 +221,9 @@ fn what_is_learned_later_moves_no_event() {
     assert_eq!(query(&data, "SELECT count(DISTINCT tables) AS n FROM deliveries"), "n\n1\n");
 
     // Tables that cannot be had any more are no reason to take others unasked.
-    let tables = query(&data, "SELECT min(tables) AS name FROM deliveries");
+    let tables = value(&data, "SELECT min(tables) FROM deliveries");
     place("waglan.toml", "");
-    std::fs::remove_file(data.join("tables").join(tables.lines().nth(1).expect("a row"))).expect("it is kept");
+    std::fs::remove_file(data.join("tables").join(tables)).expect("it is kept");
     let said = reread(&[]);
     assert!(said.contains("was read cannot be had") && said.contains("--new-tables"), "{said}");
     assert_eq!(events(), anew);
@@ -450,9 +456,8 @@ fn killed_while_the_store_is_looked_after_nothing_is_lost() {
     }
     assert_ne!(contents(&data), expected, "the lists of other days are there");
 
-    let report = query(&undisturbed, "SELECT min(report_id) FROM deliveries WHERE feed = 'abuse-ch/threatfox'");
-    let report = report.lines().nth(1).expect("a report");
-    let erase = ["store", "erase", "--report", report, "--reason", "by order"];
+    let report = value(&undisturbed, "SELECT min(report_id) FROM deliveries WHERE feed = 'abuse-ch/threatfox'");
+    let erase = ["store", "erase", "--report", &report, "--reason", "by order"];
     let whole = time_of(&mut chore(&undisturbed, &erase));
     for _ in 0..10 {
         killer.kill(&mut chore(&data, &erase), whole);
@@ -719,7 +724,6 @@ fn a_mended_table_is_applied_by_reading_again() {
     );
 }
 
-/// No day is of two readings: where the old one cannot be had again a delivery waits, until the table says since when it holds.
 /// A feed of one's own whose table can be mended: `time` converts what it calls seen.
 fn obs(data: &Path, time: &str) {
     let table = format!(
@@ -782,6 +786,32 @@ fn days_that_have_expired_hold_nothing_up() {
     }
 }
 
+/// One report may be of two feeds.
+#[test]
+fn rejects_of_one_feed_are_read_again_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = written(&folder, "list.txt", "192.0.2.1\nnobody\n");
+    obs(&data, "");
+    for feed in ["cins/army", "blocklist-de/all", "example/obs"] {
+        run(waglan(&data).args(["ingest", "--feed", feed, "--at", "2026-03-01"]).arg(&list));
+    }
+    std::fs::remove_file(data.join("feeds/example/obs.toml")).expect("ours");
+    let one = told(&run(waglan(&data).args(["rejects", "retry", "--feed", "cins/army"])));
+    assert_eq!(one, "cins/army: 1 reports read again, 1 events, 1 rejects; days replaced: 2026-03-01\n");
+    let all = run(waglan(&data).args(["rejects", "retry"]));
+    let said = told(&all);
+    assert_eq!(all.status.code(), Some(1));
+    for expected in ["blocklist-de/all: 1 reports read again", "example/obs: not read again: there is no feed", "cins/army: 1 reports"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    let none = run(waglan(&data).args(["rejects", "retry", "--feed", "spamhaus/drop"]));
+    assert_eq!((none.status.code(), told(&none).as_str()), (Some(0), "there are no rejects\n"));
+    let slip = run(waglan(&data).args(["rejects", "retry", "--feed", "cins/arm"]));
+    assert_eq!(slip.status.code(), Some(2));
+    assert!(told(&slip).starts_with("error: there is no feed \"cins/arm\"; is it cins/army?"), "{}", told(&slip));
+}
+
 /// The rejects of an unchanged list belong to each of its deliveries.
 #[test]
 fn reading_a_day_again_leaves_other_days_rejects() {
@@ -815,11 +845,12 @@ fn what_an_earlier_table_read_is_read_again_after_a_kill() {
 /// Makes it so that the events of the only delivery are committed and the delivery is not recorded.
 fn kill_before_recording(data: &Path) {
     let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, table_version, tables FROM deliveries";
-    let id = query(data, "SELECT id FROM deliveries").lines().nth(1).map(str::to_owned).expect("a row");
+    let id = value(data, "SELECT id FROM deliveries");
     written(data, &format!("arrivals/{id}.json"), succeed(waglan(data).args(["query", "--format", "json", arrival])));
     std::fs::remove_dir_all(data.join("deliveries")).expect("ours");
 }
 
+/// No day is of two readings: where the old one cannot be had again a delivery waits, until the table says since when it holds.
 #[test]
 fn a_delivery_waits_where_its_days_cannot_be_read_again() {
     let folder = TempDir::new().expect("a folder");
@@ -1313,11 +1344,10 @@ fn an_erased_report_is_in_no_version() {
     for report in [&first, &second] {
         succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(report));
     }
-    let report = query(&data, "SELECT DISTINCT report_id FROM events WHERE source_fqdn = 'first.example'");
-    let report = report.lines().nth(1).expect("a report");
+    let report = value(&data, "SELECT DISTINCT report_id FROM events WHERE source_fqdn = 'first.example'");
     let before = files_below(&data.join("sightings")).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "parquet"));
     let before: Vec<PathBuf> = before.collect();
-    succeed(waglan(&data).args(["store", "erase", "--report", report, "--reason", "by order"]));
+    succeed(waglan(&data).args(["store", "erase", "--report", &report, "--reason", "by order"]));
     assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), "source_fqdn\nboth.example\nsecond.example\n");
     assert_eq!(query(&data, "SELECT asset FROM sightings ORDER BY 1"), "asset\nhttp://both.example/\nhttp://second.example/\n");
     assert!(!before.is_empty() && before.iter().all(|file| !file.exists()), "no older version can be read");
@@ -1382,8 +1412,7 @@ fn an_erasure_that_was_cut_short_is_repeated() {
     };
     take("1.txt", "http://both.example/\nhttp://first.example/\n");
     take("2.txt", "http://both.example/\nhttp://second.example/\n");
-    let first =
-        query(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%1.txt'").lines().nth(1).map(str::to_owned).expect("a row");
+    let first = value(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%1.txt'");
     let erase =
         || waglan(&data).args(["store", "erase", "--report", &first, "--reason", "by order"]).stderr(std::process::Stdio::piped()).spawn();
     for step in 0..12 {
@@ -1404,8 +1433,7 @@ fn an_erasure_that_was_cut_short_is_repeated() {
     for report in files_below(&data.join("reports")) {
         std::fs::remove_file(report).expect("writable");
     }
-    let third =
-        query(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%3.txt'").lines().nth(1).map(str::to_owned).expect("a row");
+    let third = value(&data, "SELECT report_id FROM deliveries WHERE origin LIKE '%3.txt'");
     let lossy = run(waglan(&data).args(["store", "erase", "--report", &third, "--reason", "by order"]));
     let said = told(&lossy);
     assert!(lossy.status.code() == Some(1) && said.contains("is gone too: the report") && said.contains("is not kept any more"), "{said}");
@@ -1417,8 +1445,7 @@ fn an_erasure_that_was_cut_short_is_repeated() {
     obs(&data, "");
     take_obs(&folder, &data, "obs.csv", "192.0.2.1,2026-03-01 23:30:00\n");
     std::fs::remove_file(data.join("feeds/example/obs.toml")).expect("ours");
-    let of_obs =
-        query(&data, "SELECT report_id FROM deliveries WHERE feed = 'example/obs'").lines().nth(1).map(str::to_owned).expect("a row");
+    let of_obs = value(&data, "SELECT report_id FROM deliveries WHERE feed = 'example/obs'");
     let lossy = run(waglan(&data).args(["store", "erase", "--report", &of_obs, "--reason", "by order"]));
     assert!(lossy.status.code() == Some(1) && told(&lossy).contains("there is no feed \"example/obs\""), "{}", told(&lossy));
     assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);

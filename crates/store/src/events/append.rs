@@ -22,7 +22,7 @@ use super::{ID, TIME};
 use crate::days::Days;
 use crate::erase::Erased;
 use crate::file::NewFile;
-use crate::retain::Expire;
+use crate::retain::Rules;
 use crate::table::{MONTH, Table, Version};
 
 /// What is known of an append before it starts.
@@ -71,8 +71,8 @@ pub(crate) struct Shared {
     pub(crate) recent: Mutex<Recent>,
     pub(crate) only_days: Option<Days>,
     pub(crate) complete: Option<Complete>,
-    /// Of rows that are read again, what has expired.
-    pub(crate) expire: Option<Expire>,
+    /// What has expired of rows that are read again.
+    pub(crate) expired: Rules,
     /// What was erased and must not come back.
     pub(crate) erased: Arc<Erased>,
     pub(crate) memory: Arc<Memory>,
@@ -166,7 +166,7 @@ impl Append {
         room: &Room,
         memory: Arc<Memory>,
         erased: Arc<Erased>,
-        expire: Option<Expire>,
+        expired: Rules,
     ) -> Result<Append> {
         let held = match settings.only_days {
             Some(_) => Held::nothing(&table.place, settings.feed),
@@ -188,7 +188,7 @@ impl Append {
                 recent: Mutex::default(),
                 only_days: settings.only_days.cloned(),
                 complete: None,
-                expire,
+                expired,
                 erased,
                 memory,
                 writers: AtomicUsize::new(0),
@@ -207,6 +207,11 @@ impl Append {
     /// be one of an asynchronous runtime's own (`spawn_blocking` or a plain thread).
     pub fn writer(&self) -> AppendWriter {
         AppendWriter::new(self.shared.clone())
+    }
+
+    /// Whether rows of a kept report say [`crate::MARK`] where they said what was erased: they are neither events nor rejects.
+    pub fn is_blotted(&self, report_id: &str) -> bool {
+        self.shared.erased.is_blotted(report_id)
     }
 
     /// Ends the append: all writers must be closed. Works on a thread that may block.

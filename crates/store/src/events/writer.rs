@@ -12,7 +12,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 use chrono::{Datelike, NaiveDate};
 use event::id::Id;
-use event::time;
+use event::time::{self, Micros};
 
 use super::EVENTS;
 use super::append::{Complete, Counts, Shared, lock};
@@ -192,11 +192,7 @@ impl AppendWriter {
             None => new,
         };
         self.refuse_unknown_columns(&complete)?;
-        let fitting = fit(&complete, &self.shared.schema)?;
-        match &self.shared.expire {
-            Some(expire) => self.write(expire.apply(&fitting)?),
-            None => self.write(fitting),
-        }
+        self.write(self.shared.expired.without_expired(&fit(&complete, &self.shared.schema)?)?)
     }
 
     /// Counts suspects, of which these turned out to be new, and writes those.
@@ -221,35 +217,17 @@ impl AppendWriter {
         self.counts.new_days.extend(days);
         match months {
             (Some(first), Some(last)) if first == last => self.add(first, batch),
-            _ => self.add_by_month(&batch),
+            _ => self.add_by_month(batch),
         }
     }
 
-    /// Sorts rows by month, each month's in their order, and cuts the batch where the month changes.
-    fn add_by_month(&mut self, batch: &RecordBatch) -> Result<()> {
-        let times = times_of(batch)?;
-        let mut known = (i32::MIN, 0);
-        let months: Vec<Month> = times
-            .iter()
-            .map(|time| {
-                let day = time::day(*time);
-                if known.0 != day {
-                    known = (day, month_of(day));
-                }
-                known.1
-            })
-            .collect();
-        let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
-        order.sort_by_key(|row| months[*row as usize]);
-        let runs: Vec<(Month, usize)> = order
-            .chunk_by(|one, next| months[*one as usize] == months[*next as usize])
-            .map(|run| (months[run[0] as usize], run.len()))
-            .collect();
-        let sorted = compute::take_record_batch(batch, &UInt32Array::from(order))?;
+    /// Cuts rows where the month changes.
+    fn add_by_month(&mut self, batch: RecordBatch) -> Result<()> {
+        let sorted = by_time(vec![batch])?;
         let mut start = 0;
-        for (month, rows) in runs {
-            self.add(month, sorted.slice(start, rows))?;
-            start += rows;
+        for run in times_of(&sorted)?.chunk_by(|one, next| month_at(*one) == month_at(*next)) {
+            self.add(month_at(run[0]), sorted.slice(start, run.len()))?;
+            start += run.len();
         }
         Ok(())
     }
@@ -369,6 +347,10 @@ fn days_of(times: &[i64]) -> Days {
         }
     }
     days
+}
+
+fn month_at(time: Micros) -> Month {
+    month_of(time::day(time))
 }
 
 fn month_of(day: i32) -> Month {

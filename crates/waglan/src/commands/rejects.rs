@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use arrow::array::AsArray;
 use clap::{Args, Subcommand};
-use desk::{Access, Enrichment, Sql, What};
+use desk::{Access, Enrichment, Of, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -52,6 +52,13 @@ pub(crate) struct Retry {
     report: Option<String>,
 }
 
+/// The condition of a query for the rejects of a feed and of a report.
+fn only(feed: Option<&str>, report: Option<&str>) -> String {
+    let is = |(column, text): (&str, Option<&str>)| text.map(|text| format!("{column} = '{}'", text.replace('\'', "''")));
+    let conditions: Vec<String> = [("feed", feed), ("report_id", report)].into_iter().filter_map(is).collect();
+    if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) }
+}
+
 impl Rejects {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         match self {
@@ -77,12 +84,8 @@ impl List {
 
 impl Show {
     async fn run(&self, place: &Place) -> Result<Ended> {
-        let quoted = |text: &str| text.replace('\'', "''");
-        let feed = self.feed.as_ref().map(|feed| format!("feed = '{}'", quoted(feed)));
-        let report = self.report.as_ref().map(|report| format!("report_id = '{}'", quoted(report)));
-        let wanted: Vec<String> = feed.into_iter().chain(report).collect();
-        let wanted = if wanted.is_empty() { String::new() } else { format!("WHERE {}", wanted.join(" AND ")) };
-        let sql = format!("SELECT feed, report_id, line, \"column\", reason, raw FROM rejects {wanted} ORDER BY time, feed, line");
+        let only = only(self.feed.as_deref(), self.report.as_deref());
+        let sql = format!("SELECT feed, report_id, line, \"column\", reason, raw FROM rejects {only} ORDER BY time, feed, line");
         let desk = place.desk(Access::Read).await?;
         let (batches, cut) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: Some(self.limit) }).await?).await?;
         output::print_batches(&batches, self.format)?;
@@ -96,12 +99,7 @@ impl Show {
 impl Retry {
     async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
-        let quoted = |text: &String| text.replace('\'', "''");
-        let only = match (&self.feed, &self.report) {
-            (Some(feed), _) => format!("WHERE feed = '{}'", quoted(feed)),
-            (None, Some(report)) => format!("WHERE report_id = '{}'", quoted(report)),
-            (None, None) => String::new(),
-        };
+        let only = only(self.feed.as_deref(), self.report.as_deref());
         let sql = format!("SELECT DISTINCT feed, report_id FROM rejects {only}");
         let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
         let mut of_feeds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -112,12 +110,15 @@ impl Retry {
             }
         }
         if of_feeds.is_empty() {
+            // Of a feed without a table there may be rejects all the same; without those, its name may be a slip.
+            self.feed.iter().try_for_each(|feed| desk.require(&Of::Feed(feed.clone())))?;
             output::say("there are no rejects");
         }
         let mut ended = Ended::Done;
         for (feed, report_ids) in of_feeds {
+            let what = What::Reports { feed: Some(feed.to_owned()), report_ids };
             // What keeps one feed from being read again keeps no other.
-            let told = match desk.reread(&operator(), &What::Reports { report_ids }, Enrichment::AsRead, clock::now()).await {
+            let told = match desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await {
                 Ok(done) => reread::tell(&done),
                 Err(error) => {
                     output::say(&format!("{feed}: not read again: {error:#}"));

@@ -31,7 +31,7 @@ impl RereadCommand {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let what = match (&self.feed, &self.report) {
             (Some(feed), _) => What::Feed { feed: feed.clone(), since: self.since.map(time::day) },
-            (None, report) => What::Reports { report_ids: report.iter().cloned().collect() },
+            (None, report) => What::Reports { feed: None, report_ids: report.iter().cloned().collect() },
         };
         let desk = place.desk(Access::Write).await?;
         let enrichment = if self.new_tables { Enrichment::Anew } else { Enrichment::AsRead };
