@@ -3,7 +3,7 @@
 //! The order is report, arrival, rejects, events, delivery, and the arrival taken away. Each step may be done twice
 //! and the last one ends it, so a start repeats whatever has an arrival and no delivery, and comes to the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
@@ -55,6 +55,8 @@ pub(crate) type Known = HashMap<String, store::Delivery>;
 pub(crate) struct Run<'a> {
     pub(crate) known: Known,
     waiting: Vec<Waiting>,
+    /// Whether these are deliveries that a process left which died.
+    takes_up: bool,
     pub(crate) now: Micros,
     /// Hears what became of each.
     pub(crate) each: &'a mut (dyn FnMut(Outcome) + Send),
@@ -105,7 +107,7 @@ impl Intake<'_> {
         now: Micros,
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
-        let mut run = Run { known: self.known().await?, waiting: Vec::new(), now, each };
+        let mut run = Run { known: self.known().await?, waiting: Vec::new(), takes_up: false, now, each };
         for handed in deliveries {
             for arrival in self.accept(handed, &mut run).await? {
                 match run.known.get(&arrival.id) {
@@ -125,7 +127,7 @@ impl Intake<'_> {
         }
         warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
         self.record_what_was_read_otherwise(&abandoned, now).await?;
-        let mut run = Run { known: self.known().await?, waiting: Vec::new(), now, each };
+        let mut run = Run { known: self.known().await?, waiting: Vec::new(), takes_up: true, now, each };
         let count = abandoned.len();
         for arrival in abandoned {
             let origin = arrival.origin.clone();
@@ -149,11 +151,7 @@ impl Intake<'_> {
             if is_as_it_was && self.store.has_report(&arrival.report_id).await? {
                 continue;
             }
-            let mut events = self.store.events_of_report(&arrival.feed, &arrival.report_id).await?;
-            // Those of another delivery of the same report are not its own.
-            for other in known.values().filter(|known| known.feed == arrival.feed && known.report_id == arrival.report_id) {
-                events.retain(|day, _| !other.days.contains(day));
-            }
+            let events = self.events_of(arrival, known.values()).await?;
             if !events.is_empty() {
                 let (events, days) = (events.values().sum(), events.into_keys().collect());
                 let outcome = store::Outcome { events, days, ..store::Outcome::default() };
@@ -162,6 +160,19 @@ impl Intake<'_> {
             }
         }
         self.store.record_deliveries(&deliveries, now).await.map(|_| ())
+    }
+
+    /// How many events were first read from an arrival's report, by day, but for those of other deliveries of it.
+    async fn events_of<'d>(
+        &self,
+        arrival: &store::Arrival,
+        others: impl Iterator<Item = &'d store::Delivery>,
+    ) -> Result<BTreeMap<i32, u64>> {
+        let mut events = self.store.events_of_report(&arrival.feed, &arrival.report_id).await?;
+        for other in others.filter(|other| other.feed == arrival.feed && other.report_id == arrival.report_id && other.id != arrival.id) {
+            events.retain(|day, _| !other.days.contains(day));
+        }
+        Ok(events)
     }
 
     /// Takes up an arrival that a process left which died. It is taken away last: should this be cut short, the next start does
@@ -339,11 +350,17 @@ impl Intake<'_> {
             self.store.commit_rejects(rejects, now).await?;
             match self.store.commit(events, now).await {
                 Ok(committed) => {
-                    let deliveries: Vec<store::Delivery> = rest
-                        .into_iter()
-                        .zip(committed.outcomes)
-                        .map(|((arrival, version, tally), outcome)| self.row(arrival, version, tally, outcome))
-                        .collect();
+                    let mut deliveries: Vec<store::Delivery> = Vec::new();
+                    for ((arrival, version, tally), mut outcome) in rest.into_iter().zip(committed.outcomes) {
+                        if run.takes_up && outcome.repeats > 0 {
+                            // The process that died may have committed them: they repeat nothing but themselves.
+                            let own = self.events_of(&arrival, run.known.values().chain(&deliveries)).await?.values().sum::<u64>();
+                            let own = own.clamp(outcome.events, outcome.events + outcome.repeats);
+                            outcome.repeats -= own - outcome.events;
+                            outcome.events = own;
+                        }
+                        deliveries.push(self.row(arrival, version, tally, outcome));
+                    }
                     self.store.record_deliveries(&deliveries, now).await?;
                     for delivery in deliveries {
                         self.store.remove_arrival(&delivery.id).await?;

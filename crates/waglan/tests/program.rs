@@ -842,6 +842,21 @@ fn what_an_earlier_table_read_is_read_again_after_a_kill() {
     assert_eq!(query(&data, recorded), "deliveries,rows,events,versions\n2,3,3,1\n");
 }
 
+#[test]
+fn what_a_process_committed_that_died_counts_as_its_deliverys() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    let rows = "192.0.2.1,2026-03-01 23:30:00\n192.0.2.2,2026-03-02 10:00:00\n192.0.2.2,2026-03-02 10:00:00\n";
+    take_obs(&folder, &data, "obs.csv", rows);
+    let recorded = || query(&data, "SELECT rows, events, repeats, days FROM deliveries ORDER BY rows DESC");
+    let undisturbed = recorded();
+    assert_eq!(undisturbed, "rows,events,repeats,days\n3,2,1,2026-03-01..2026-03-02\n");
+    kill_before_recording(&data);
+    take_obs(&folder, &data, "next.csv", "192.0.2.2,2026-03-02 10:00:00\n192.0.2.3,2026-03-05 10:00:00\n");
+    assert_eq!(recorded(), "rows,events,repeats,days\n3,2,1,2026-03-01..2026-03-02\n2,1,1,\"2026-03-02,2026-03-05\"\n");
+}
+
 /// Makes it so that the events of the only delivery are committed and the delivery is not recorded.
 fn kill_before_recording(data: &Path) {
     let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, table_version, tables FROM deliveries";
