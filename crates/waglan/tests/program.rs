@@ -113,6 +113,8 @@ fn contents_by(program: &dyn Fn() -> Command) -> Vec<String> {
     let before = lines.len();
     lines.dedup();
     assert_eq!(before, lines.len(), "an event is there once");
+    let counted = query_by(program, "SELECT CAST(coalesce(sum(events), 0) AS BIGINT) AS n FROM deliveries");
+    assert_eq!(counted, query_by(program, "SELECT count(*) AS n FROM events"), "each event is one delivery's");
     lines.extend(rejects.lines().map(|line| format!("reject {line}")));
     lines.extend(sightings.lines().map(|line| format!("sighting {line}")));
     lines.extend(deliveries.lines().map(|line| format!("delivery {line}")));
