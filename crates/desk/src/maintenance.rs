@@ -65,7 +65,7 @@ impl Desk {
 
     /// Erases a report for good, from what is kept and from every older version; a record of it remains. What other reports
     /// said as well is read again; says of which days it cannot be.
-    pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<(Erasure, Vec<String>)> {
+    pub async fn erase_report(&self, actor: &Actor, report_id: &str, reason: &str, now: Micros) -> Result<(Erasure, BTreeSet<String>)> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, &format!("report {report_id}: {reason}"), now)?;
         let at_work = self.store.begin(Work::Erasure).await?;
@@ -78,9 +78,10 @@ impl Desk {
         for delivery in &deliveries {
             days.add(&delivery.feed, &pipeline::days_of(delivery));
         }
-        let (mut events, mut lost) = (0, Vec::new());
+        let (mut events, mut lost) = (0, BTreeSet::new());
         for (feed, days) in days.0 {
-            events += self.store.events_of_report(&feed, report_id).await?.values().sum::<u64>();
+            let by_report = self.store.events_by_report(&feed, None).await?;
+            events += by_report.get(report_id).map_or(0, |by_day| by_day.values().sum());
             lost.extend(self.reread_what_can_be(&feed, days, now).await?);
         }
         let rest = self.store.erase_report(report_id, &erasing).await?;
@@ -95,18 +96,18 @@ impl Desk {
 
     /// Reads these days of a feed again, all or else one by one. Says why those cannot be read that cannot: that must not
     /// keep anything from being erased.
-    async fn reread_what_can_be(&self, feed: &str, days: Days, now: Micros) -> Result<Vec<String>> {
+    async fn reread_what_can_be(&self, feed: &str, days: Days, now: Micros) -> Result<BTreeSet<String>> {
         let days = self.intake().unexpired(feed, days).await?;
-        let mut lost = Vec::new();
+        let mut lost = BTreeSet::new();
         let mut due = if days.is_empty() { Vec::new() } else { vec![days] };
         while let Some(days) = due.pop() {
             match self.intake().reread_days(feed, days.clone(), Enrichment::AsRead, now).await {
                 Err(_) if days.len() > 1 => due.extend(days.into_iter().rev().map(|day| Days::from([day]))),
-                Err(error) if error.is::<NotKept>() => lost.push(error.to_string()),
-                Err(error) => lost.push(format!(
-                    "{} of {feed}: {error:#}; once that is mended, repeat the erasure to have it back",
-                    store::days_text(&days)
-                )),
+                Err(error) if error.is::<NotKept>() => drop(lost.insert(error.to_string())),
+                Err(error) => {
+                    let days = store::days_text(&days);
+                    lost.insert(format!("{days} of {feed}: {error:#}; once that is mended, repeat the erasure to have it back"));
+                }
                 Ok(_) => {}
             }
         }
@@ -123,6 +124,7 @@ impl Desk {
         let at_work = self.store.begin(Work::Erasure).await?;
         self.take_up_the_abandoned(now).await?;
         let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
+        self.intake().count_erased(&self.store.partly_erased().await?, now).await?;
         self.forget(&at_work, now).await?;
         Ok(done)
     }

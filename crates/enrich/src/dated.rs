@@ -102,16 +102,23 @@ fn is_better(one: i32, other: i32, day: i32) -> bool {
 /// Panics if the batch has no `time_source`: every event has a time.
 pub fn enrich_by_day(dated: &Dated, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
     let sets = sets_of(batch, |_| dated);
-    enrich_each(&sets, |set| &dated.sets[set].1, defaults, batch)
+    enrich_each(&sets, |set| (&dated.sets[set].1, *defaults), batch)
 }
 
-/// The same, each row with those tables that its column `tables` names.
+/// How a delivery's rows are enriched when they are read again.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub tables: Arc<Dated>,
+    pub defaults: Defaults,
+}
+
+/// The same, each row by the reading that its column `tables` names; from then on it names the tables, as ever.
 ///
 /// Panics if it names others than are given.
-pub fn enrich_as_read(read_with: &BTreeMap<String, Arc<Dated>>, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
-    let names = batch::text(batch, "tables").expect("a row says which tables it was read with");
-    let all: Vec<(&String, &Arc<Dated>)> = read_with.iter().collect();
-    let places = |row: usize| all.binary_search_by(|(name, _)| name.as_str().cmp(names.value(row))).expect("the tables were given");
+pub fn enrich_as_read(readings: &BTreeMap<String, Reading>, batch: &RecordBatch) -> RecordBatch {
+    let names = batch::text(batch, "tables").expect("a row says how it is read");
+    let all: Vec<(&String, &Reading)> = readings.iter().collect();
+    let places = |row: usize| all.binary_search_by(|(name, _)| name.as_str().cmp(names.value(row))).expect("the reading was given");
     let mut last = (None, 0);
     let of: Vec<usize> = (0..batch.num_rows())
         .map(|row| {
@@ -121,18 +128,22 @@ pub fn enrich_as_read(read_with: &BTreeMap<String, Arc<Dated>>, defaults: &Defau
             last.1
         })
         .collect();
-    let sets = sets_of(batch, |row| all[of[row]].1);
+    let sets = sets_of(batch, |row| &all[of[row]].1.tables);
     let keys: Vec<(usize, usize)> = of.iter().copied().zip(sets).collect();
-    enrich_each(&keys, |(of, set)| &all[of].1.sets[set].1, defaults, batch)
+    enrich_each(&keys, |(of, set)| (&all[of].1.tables.sets[set].1, all[of].1.defaults), batch)
 }
 
-/// Enriches rows of a batch together that share tables, by a key for these.
-fn enrich_each<'t, K: Copy + Ord>(keys: &[K], tables: impl Fn(K) -> &'t Tables, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
+/// Enriches rows of a batch together that share tables and defaults, by a key for these.
+fn enrich_each<'t, K: Copy + Ord>(keys: &[K], with: impl Fn(K) -> (&'t Tables, Defaults), batch: &RecordBatch) -> RecordBatch {
+    let enrich = |key: K, batch: &RecordBatch| {
+        let (tables, defaults) = with(key);
+        enrich(tables, &defaults, batch)
+    };
     let Some(first) = keys.first() else {
-        return enrich(&Tables::default(), defaults, batch);
+        return crate::enrich(&Tables::default(), &Defaults::default(), batch);
     };
     if keys.iter().all(|key| key == first) {
-        return enrich(tables(*first), defaults, batch);
+        return enrich(*first, batch);
     }
     let distinct: BTreeSet<K> = keys.iter().copied().collect();
     let mut enriched = Vec::new();
@@ -142,7 +153,7 @@ fn enrich_each<'t, K: Copy + Ord>(keys: &[K], tables: impl Fn(K) -> &'t Tables, 
         rows.iter().enumerate().for_each(|(place, row)| places[*row] = (enriched.len(), place));
         let rows = UInt32Array::from_iter_values(rows.into_iter().map(|row| row as u32));
         let part = take_record_batch(batch, &rows).expect("rows are the batch's own");
-        enriched.push(enrich(tables(key), defaults, &part));
+        enriched.push(enrich(key, &part));
     }
     let enriched: Vec<&RecordBatch> = enriched.iter().collect();
     interleave_record_batch(&enriched, &places).expect("one feed's columns do not depend on tables")

@@ -30,7 +30,7 @@ use event::{Field, Severity};
 
 pub use aliases::Aliases;
 pub use database::{Answer, AutonomousSystem, Place};
-pub use dated::{Dated, enrich_as_read, enrich_by_day};
+pub use dated::{Dated, Reading, enrich_as_read, enrich_by_day};
 pub use domain::{public_suffix, registrable_domain, top_level_domain};
 pub use networks::{Network, Networks};
 pub use scope::Scope;

@@ -351,7 +351,13 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
         // A path on a host that is not said; `//example.com/login` says it.
         Err(url::ParseError::RelativeUrlWithoutBase) if text.starts_with('/') && !text.starts_with("//") => return Err(WRONG),
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            url::Url::parse(&format!("http://{}", text.trim_start_matches('/'))).map_err(|_| WRONG)?
+            let bare = text.trim_start_matches('/');
+            // Without a scheme a host comes first, and no address of mail or sentence.
+            let host = bare.split(['/', '?', '#']).next().unwrap_or_default();
+            if host.contains(|c: char| c == '@' || c.is_whitespace()) {
+                return Err(WRONG);
+            }
+            url::Url::parse(&format!("http://{bare}")).map_err(|_| WRONG)?
         }
         Err(_) => return Err(WRONG),
     };
@@ -666,6 +672,9 @@ mod tests {
                 ("mailto:someone@example.com", "not a URL"),
                 ("http://", "not a URL"),
                 ("nonsense", "not a URL"),
+                ("someone@example.com", "not a URL"),
+                ("seen at example.com/login", "not a URL"),
+                ("example.com/~a@b c", "http://example.com/~a@b%20c"),
                 ("/index.php?id=1", "not a URL"),
                 ("//example.com/login", "http://example.com/login"),
             ],

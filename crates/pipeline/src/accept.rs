@@ -70,10 +70,6 @@ impl Intake<'_> {
                     continue;
                 }
             };
-            if !self.store.not_to_be_kept([mark.id.as_str()]).await?.is_empty() {
-                (run.each)(self.refuse_erased(&mark.id, origin).await?);
-                continue;
-            }
             let arrival = store::Arrival {
                 id: store::delivery_id(&feed.id, at, &mark.id),
                 feed: feed.id.clone(),
@@ -149,7 +145,11 @@ impl Intake<'_> {
         } else {
             self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
         };
-        let mark = mark.map_err(|error| if is_damaged(&error) { Unkept::Refused(error) } else { Unkept::Failed(error) })?;
+        let mark = mark.map_err(|error| match error.is::<store::WasErased>() {
+            true => Unkept::Refused(store::WasErased.into()),
+            false if is_damaged(&error) => Unkept::Refused(error),
+            false => Unkept::Failed(error),
+        })?;
         Ok(Accepted { feed, at, origin: origin.to_owned(), mark })
     }
 
@@ -160,8 +160,9 @@ impl Intake<'_> {
         };
         let mut file = File::open(path)?;
         let mark = store::mark_of(&mut file)?;
-        if !is_known(&mark) {
-            self.store.put_report_file(file, &mark)?;
+        match is_known(&mark) {
+            true => self.store.require_keepable(&mark.id)?,
+            false => self.store.put_report_file(file, &mark)?,
         }
         Ok(mark)
     }

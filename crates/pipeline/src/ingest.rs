@@ -3,7 +3,7 @@
 //! The order is report, arrival, rejects, events, delivery, and the arrival taken away. Each step may be done twice
 //! and the last one ends it, so a start repeats whatever has an arrival and no delivery, and comes to the same.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
@@ -54,9 +54,9 @@ pub(crate) type Known = HashMap<String, store::Delivery>;
 /// What goes along while deliveries are taken in.
 pub(crate) struct Run<'a> {
     pub(crate) known: Known,
-    waiting: Vec<Waiting>,
+    pub(crate) waiting: Vec<Waiting>,
     /// Whether these are deliveries that a process left which died.
-    takes_up: bool,
+    pub(crate) takes_up: bool,
     pub(crate) now: Micros,
     /// Hears what became of each.
     pub(crate) each: &'a mut (dyn FnMut(Outcome) + Send),
@@ -73,7 +73,7 @@ impl Run<'_> {
 }
 
 /// A delivery that has been read and waits to be committed.
-struct Waiting {
+pub(crate) struct Waiting {
     arrival: store::Arrival,
     version: String,
     tally: Tally,
@@ -119,89 +119,7 @@ impl Intake<'_> {
         self.commit(&mut run).await
     }
 
-    /// Does what a process that died left undone.
-    pub async fn recover(&self, now: Micros, each: &mut (dyn FnMut(Outcome) + Send)) -> Result<usize> {
-        let abandoned = self.store.take_abandoned_arrivals(now).await?;
-        if abandoned.is_empty() {
-            return Ok(0);
-        }
-        warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
-        self.record_what_was_read_otherwise(&abandoned, now).await?;
-        let mut run = Run { known: self.known().await?, waiting: Vec::new(), takes_up: true, now, each };
-        let count = abandoned.len();
-        for arrival in abandoned {
-            let origin = arrival.origin.clone();
-            // What keeps one from being stored must not keep the others, nor what is handed in now.
-            if let Err(why) = self.take_up(arrival, &mut run).await {
-                (run.each)(Outcome::Refused { origin, why: why.context("it waits, and the next start tries again") });
-            }
-        }
-        self.commit(&mut run).await?;
-        Ok(count)
-    }
-
-    /// Records those abandoned arrivals whose events are there and cannot be read now as they were then, since the feed's table
-    /// is another one or the report is gone: so that all know whose these events are.
-    async fn record_what_was_read_otherwise(&self, abandoned: &[store::Arrival], now: Micros) -> Result<()> {
-        let known = self.known().await?;
-        let mut deliveries = Vec::new();
-        for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
-            let version = &arrival.table_version;
-            let is_as_it_was = self.feed(&arrival.feed, arrival.time).is_ok_and(|feed| version.is_empty() || *version == feed.version);
-            if is_as_it_was && self.store.has_report(&arrival.report_id).await? {
-                continue;
-            }
-            let events = self.events_of(arrival, known.values()).await?;
-            if !events.is_empty() {
-                let (events, days) = (events.values().sum(), events.into_keys().collect());
-                let outcome = store::Outcome { events, days, ..store::Outcome::default() };
-                let tally = Tally { rows: events, ..Tally::default() };
-                deliveries.push(self.row(arrival.clone(), version.clone(), tally, outcome));
-            }
-        }
-        self.store.record_deliveries(&deliveries, now).await.map(|_| ())
-    }
-
-    /// How many events were first read from an arrival's report, by day, but for those of other deliveries of it.
-    async fn events_of<'d>(
-        &self,
-        arrival: &store::Arrival,
-        others: impl Iterator<Item = &'d store::Delivery>,
-    ) -> Result<BTreeMap<i32, u64>> {
-        let mut events = self.store.events_of_report(&arrival.feed, &arrival.report_id).await?;
-        for other in others.filter(|other| other.feed == arrival.feed && other.report_id == arrival.report_id && other.id != arrival.id) {
-            events.retain(|day, _| !other.days.contains(day));
-        }
-        Ok(events)
-    }
-
-    /// Takes up an arrival that a process left which died. It is taken away last: should this be cut short, the next start does
-    /// it again.
-    async fn take_up(&self, arrival: store::Arrival, run: &mut Run<'_>) -> Result<()> {
-        let (id, feed) = (arrival.id.clone(), arrival.feed.clone());
-        if !self.store.has_report(&arrival.report_id).await? {
-            warn!(report = %arrival.report_id, origin = %arrival.origin, "the report of a delivery that was not finished is kept no more");
-        } else if self.feed(&feed, arrival.time).is_err() {
-            warn!(%feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
-            return Ok(());
-        } else if let Some(recorded) = run.known.get(&id) {
-            let days = self.unexpired(&feed, recorded.days.clone()).await?;
-            if self.reads_otherwise(recorded, Enrichment::AsRead)? && !days.is_empty() {
-                match self.reread_days(&feed, days, Enrichment::AsRead, run.now).await {
-                    // It is recorded as it was read: that its days cannot be read again now makes it none that waits.
-                    Err(error) if error.is::<NotKept>() => warn!(%feed, error = format!("{error:#}"), "a delivery stays as it was read"),
-                    done => drop(done?),
-                }
-                run.known.extend(self.known().await?);
-                (run.each)(Outcome::Stored { delivery: run.known[&id].clone(), drifted: false });
-            }
-        } else {
-            return self.take(arrival, run).await;
-        }
-        self.store.remove_arrival(&id).await
-    }
-
-    async fn known(&self) -> Result<Known> {
+    pub(crate) async fn known(&self) -> Result<Known> {
         Ok(self.store.deliveries(None).await?.into_iter().map(|delivery| (delivery.id.clone(), delivery)).collect())
     }
 
@@ -209,14 +127,8 @@ impl Intake<'_> {
         self.catalog.feed_at(id, at).ok_or_else(|| anyhow!("there is no feed \"{id}\""))
     }
 
-    /// What becomes of a report that was erased, should it arrive again.
-    pub(crate) async fn refuse_erased(&self, report_id: &str, origin: String) -> Result<Outcome> {
-        self.store.delete_report(report_id).await?;
-        Ok(Outcome::Refused { origin, why: anyhow!("this report was erased, or a person in it: it is not taken in again") })
-    }
-
     /// Reads one delivery and lets it wait for company.
-    async fn take(&self, arrival: store::Arrival, run: &mut Run<'_>) -> Result<()> {
+    pub(crate) async fn take(&self, arrival: store::Arrival, run: &mut Run<'_>) -> Result<()> {
         let mut read = self.read_arrival(arrival).await?;
         let days = self.read_otherwise(&read, &run.known).await?;
         if !days.is_empty() {
@@ -262,7 +174,7 @@ impl Intake<'_> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
         let (tables, defaults) = (self.tables_of(&mut arrival).await?, Defaults { severity: feed.severity });
         let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
-        let append = self.append(feed, arrival.size, None).await?.completed_by(enrich);
+        let append = self.append(&feed.id, arrival.time, arrival.size, None).await?.completed_by(enrich);
         let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
     }
@@ -287,10 +199,15 @@ impl Intake<'_> {
         }
     }
 
-    pub(crate) async fn append(&self, feed: &Feed, size: u64, only_days: Option<&Days>) -> Result<Append> {
+    /// Begins an append of a feed's events with the columns that its table has at that time, or to read some days again: that
+    /// any version has.
+    pub(crate) async fn append(&self, feed: &str, at: Micros, size: u64, only_days: Option<&Days>) -> Result<Append> {
         const BYTES_A_ROW: u64 = 200;
-        let columns = columns(feed);
-        let settings = AppendSettings { feed: &feed.id, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days };
+        let columns = match only_days {
+            None => columns([self.feed(feed, at)?]),
+            Some(_) => columns(self.catalog.versions(feed)),
+        };
+        let settings = AppendSettings { feed, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days };
         self.store.append(settings).await
     }
 
@@ -325,7 +242,7 @@ impl Intake<'_> {
     }
 
     /// Commits what waits: rejects, then events, then deliveries.
-    async fn commit(&self, run: &mut Run<'_>) -> Result<()> {
+    pub(crate) async fn commit(&self, run: &mut Run<'_>) -> Result<()> {
         let now = run.now;
         let mut group = std::mem::take(&mut run.waiting);
         while !group.is_empty() {
@@ -339,7 +256,8 @@ impl Intake<'_> {
             let mut rest = Vec::new();
             for one in group {
                 if erased.contains(&one.arrival.report_id) {
-                    (run.each)(self.refuse_erased(&one.arrival.report_id, one.arrival.origin).await?);
+                    self.store.delete_report(&one.arrival.report_id).await?;
+                    (run.each)(Outcome::Refused { origin: one.arrival.origin, why: store::WasErased.into() });
                     self.store.remove_arrival(&one.arrival.id).await?;
                     continue;
                 }
@@ -347,19 +265,17 @@ impl Intake<'_> {
                 rejects.push(one.rejects);
                 rest.push((one.arrival, one.version, one.tally));
             }
-            self.store.commit_rejects(rejects, now).await?;
+            match run.takes_up {
+                // Those that the process left which died may be of another reading.
+                true => self.store.replace_rejects(rejects, now).await?,
+                false => self.store.commit_rejects(rejects, now).await?,
+            }
             match self.store.commit(events, now).await {
                 Ok(committed) => {
-                    let mut deliveries: Vec<store::Delivery> = Vec::new();
-                    for ((arrival, version, tally), mut outcome) in rest.into_iter().zip(committed.outcomes) {
-                        if run.takes_up && outcome.repeats > 0 {
-                            // The process that died may have committed them: they repeat nothing but themselves.
-                            let own = self.events_of(&arrival, run.known.values().chain(&deliveries)).await?.values().sum::<u64>();
-                            let own = own.clamp(outcome.events, outcome.events + outcome.repeats);
-                            outcome.repeats -= own - outcome.events;
-                            outcome.events = own;
-                        }
-                        deliveries.push(self.row(arrival, version, tally, outcome));
+                    let row = |((arrival, version, tally), outcome)| self.row(arrival, version, tally, outcome);
+                    let mut deliveries: Vec<store::Delivery> = rest.into_iter().zip(committed.outcomes).map(row).collect();
+                    if run.takes_up {
+                        deliveries = self.with_own_events(deliveries, &run.known).await?;
                     }
                     self.store.record_deliveries(&deliveries, now).await?;
                     for delivery in deliveries {
@@ -387,7 +303,7 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn row(&self, arrival: store::Arrival, table_version: String, tally: Tally, outcome: store::Outcome) -> store::Delivery {
+    pub(crate) fn row(&self, arrival: store::Arrival, table_version: String, tally: Tally, outcome: store::Outcome) -> store::Delivery {
         store::Delivery {
             id: arrival.id,
             feed: arrival.feed,
@@ -417,18 +333,18 @@ pub(crate) struct Kept<'a> {
     pub(crate) report_id: &'a str,
     pub(crate) size: u64,
     pub(crate) at: Micros,
-    /// The tables that its rows are to be enriched with, where they are not all enriched with the same.
-    pub(crate) tables: Option<&'a str>,
+    /// What names the way in which its rows are to be enriched, where they are not all enriched in the same.
+    pub(crate) reading: Option<&'a str>,
 }
 
 impl<'a> Kept<'a> {
     fn of_arrival(arrival: &'a store::Arrival) -> Kept<'a> {
-        Kept { delivery_id: &arrival.id, report_id: &arrival.report_id, size: arrival.size, at: arrival.time, tables: None }
+        Kept { delivery_id: &arrival.id, report_id: &arrival.report_id, size: arrival.size, at: arrival.time, reading: None }
     }
 
-    pub(crate) fn of_delivery(delivery: &'a store::Delivery, tables: &'a str) -> Kept<'a> {
+    pub(crate) fn of_delivery(delivery: &'a store::Delivery, reading: &'a str) -> Kept<'a> {
         let store::Delivery { id, report_id, size, time, .. } = delivery;
-        Kept { delivery_id: id, report_id, size: *size, at: *time, tables: Some(tables) }
+        Kept { delivery_id: id, report_id, size: *size, at: *time, reading: Some(reading) }
     }
 }
 
@@ -441,13 +357,15 @@ fn drifts_anew(delivery: &store::Delivery, known: &Known) -> bool {
     delivery.drift.is_some() && others().filter(is_recent).all(|known| known.drift != delivery.drift)
 }
 
-/// The columns of a feed's events at rest.
-fn columns(feed: &Feed) -> Vec<&'static str> {
-    let read = feed::reading::columns(feed);
-    let fields: Vec<Field> = Field::all().filter(|field| read.contains(&field.column())).collect();
-    let enriched = enrich::can_fill(&fields).into_iter().map(Field::column);
-    let house = ["feed", "provider", "report_id", "in_scope", "tables"];
-    let all: HashSet<&'static str> = read.iter().copied().chain(enriched).chain(house).collect();
+/// The columns of a feed's events at rest, by some versions of its table.
+fn columns<'f>(versions: impl IntoIterator<Item = &'f Feed>) -> Vec<&'static str> {
+    let mut all = BTreeSet::from(["feed", "provider", "report_id", "in_scope", "tables"]);
+    for feed in versions {
+        let read = feed::reading::columns(feed);
+        let fields: Vec<Field> = Field::all().filter(|field| read.contains(&field.column())).collect();
+        all.extend(enrich::can_fill(&fields).into_iter().map(Field::column));
+        all.extend(read);
+    }
     let schema = batch::schema();
     let place = |name: &&str| schema.index_of(name).unwrap_or(usize::MAX);
     let mut columns: Vec<&'static str> = all.into_iter().collect();
@@ -525,7 +443,7 @@ impl Worker for StoreWorker<'_> {
         self.shared.days.lock().unwrap_or_else(PoisonError::into_inner).extend(days_of(&piece.events));
         let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::new_repeated(text, rows)) };
         let mut said = vec![("feed", self.feed.id.as_str()), ("provider", &self.feed.provider), ("report_id", self.kept.report_id)];
-        said.extend(self.kept.tables.map(|tables| ("tables", tables)));
+        said.extend(self.kept.reading.map(|reading| ("tables", reading)));
         let said = said.into_iter().map(|(column, text)| (column, constant(text))).collect();
         self.writer.push(batch::with_columns(&piece.events, said))
     }

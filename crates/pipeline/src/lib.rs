@@ -2,11 +2,13 @@
 //! that a process may die between any two of them and lose nothing.
 
 mod accept;
+mod count;
 mod fetch;
 mod ingest;
 mod open;
 mod pick;
 mod read;
+mod recover;
 mod reread;
 
 pub use accept::{HandedIn, Input};

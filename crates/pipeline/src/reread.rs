@@ -4,7 +4,7 @@
 //! is never of two readings. A delivery that is read in another way than before takes all its days along, since its
 //! rows may move between them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use enrich::{Dated, Defaults};
 use event::time::{self, Micros};
 use store::{Complete, Days, Overtaken};
 
+use crate::count::with_events;
 use crate::ingest::{Intake, Kept};
 use crate::read::Tally;
 
@@ -154,13 +155,12 @@ impl Intake<'_> {
         let first = touching().await?;
         let Some(last) = first.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
         let size = first.iter().map(|delivery| delivery.size).sum();
-        let newest = self.feed(feed, last.time)?;
-        let append = self.append(newest, size, Some(days)).await?;
+        let append = self.append(feed, last.time, size, Some(days)).await?;
         // What others have committed by now is replaced: so its deliveries must be among those that are read.
         self.store.others_recorded(feed, PATIENCE).await?;
         let deliveries = touching().await?;
         let mut kept = Vec::new();
-        let mut read_with = BTreeMap::new();
+        let mut readings = BTreeMap::new();
         for delivery in deliveries {
             if self.store.is_erased(&delivery.report_id).await? {
                 continue;
@@ -172,20 +172,23 @@ impl Intake<'_> {
                 Enrichment::AsRead => delivery.tables.clone(),
                 Enrichment::Anew => self.tables.name().to_owned(),
             };
-            if !read_with.contains_key(&tables) {
+            let table = self.feed(feed, delivery.time)?;
+            let reading = format!("{tables} {}", table.version);
+            if !readings.contains_key(&reading) {
                 match tokio::task::block_in_place(|| self.kept_tables.named(&tables)) {
-                    Ok(these) => drop(read_with.insert(tables.clone(), these)),
+                    Ok(tables) => {
+                        let defaults = Defaults { severity: table.severity };
+                        readings.insert(reading.clone(), enrich::Reading { tables, defaults });
+                    }
                     Err(error) => bail!(NotKept::Tables(delivery, error)),
                 }
             }
-            kept.push((delivery, tables));
+            kept.push((delivery, table, tables, reading));
         }
-        let defaults = Defaults { severity: newest.severity };
-        let append = append.completed_by(Complete(Arc::new(move |events| enrich::enrich_as_read(&read_with, &defaults, &events))));
+        let append = append.completed_by(Complete(Arc::new(move |events| enrich::enrich_as_read(&readings, &events))));
         let mut found = Found::default();
-        for (delivery, tables) in kept {
-            let table = self.feed(feed, delivery.time)?;
-            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &tables), &append)?;
+        for (delivery, table, tables, reading) in kept {
+            let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&delivery, &reading), &append)?;
             if self.reads_otherwise(&delivery, enrichment)? {
                 found.touched.extend(seen.union(&delivery.days));
             }
@@ -205,9 +208,7 @@ impl Intake<'_> {
         let committed = self.store.replace_days(feed, days, events, recorded, now).await?;
         let reports = found.read.iter().map(|read| &read.delivery.report_id).collect::<HashSet<_>>().len();
         self.store.replace_rejects(found.rejects, now).await?;
-        let revised =
-            found.read.into_iter().map(|read| (read.with_all_days().unwrap_or_else(|| read.delivery.clone()), read.revised(days)));
-        self.store.revise_deliveries(revised.collect(), now).await?;
+        self.record_reading(feed, days, found.read, now).await?;
         Ok(Reread {
             feed: feed.to_owned(),
             days: days.clone(),
@@ -215,6 +216,32 @@ impl Intake<'_> {
             events: committed.outcomes.iter().map(|outcome| outcome.events).sum(),
             rejects: found.rejected,
         })
+    }
+}
+
+impl Intake<'_> {
+    /// Records what came of deliveries whose days were read again, and counts anew whose events are whose.
+    async fn record_reading(&self, feed: &str, days: &Days, read: Vec<Read>, now: Micros) -> Result<()> {
+        let mut before: HashMap<String, store::Delivery> = HashMap::new();
+        let mut all = self.store.deliveries(Some(feed)).await?;
+        before.extend(all.iter().map(|delivery| (delivery.id.clone(), delivery.clone())));
+        let mut revised = HashMap::new();
+        for read in read {
+            let delivery = read.with_all_days().unwrap_or_else(|| read.delivery.clone());
+            before.insert(delivery.id.clone(), delivery);
+            revised.insert(read.delivery.id.clone(), read.revised(days, self.writer));
+        }
+        for delivery in &mut all {
+            if let Some(revised) = revised.get(&delivery.id) {
+                delivery.clone_from(revised);
+            }
+        }
+        let reports = revised.values().map(|delivery| delivery.report_id.as_str()).collect();
+        for counted in self.counted_anew(feed, &all, &reports).await? {
+            revised.insert(counted.id.clone(), counted);
+        }
+        let pairs = revised.into_values().filter_map(|now| before.remove(&now.id).map(|before| (before, now)));
+        self.store.revise_deliveries(pairs.filter(|(before, now)| before != now).collect(), now).await
     }
 }
 
@@ -281,20 +308,21 @@ impl Read {
     }
 
     /// As it is recorded once these days are of the new reading.
-    fn revised(self, reread: &Days) -> store::Delivery {
+    fn revised(self, reread: &Days, writer: &str) -> store::Delivery {
         let Read { mut delivery, version, tables, tally, seen } = self;
         // Days that are not read again are of the same reading, or have expired.
         let others: Days = delivery.days.difference(reread).copied().collect();
         delivery.days = &seen | &others;
         (delivery.table_version, delivery.tables) = (version, tables);
         (delivery.rows, delivery.rejects, delivery.ignored) = (tally.rows, tally.rejected, tally.ignored);
-        // Which rows were known before is not told apart when many deliveries are read at once: as many as there were.
         delivery.erased = delivery.erased.max(tally.erased);
-        let understood = tally.rows.saturating_sub(tally.rejected + tally.ignored + delivery.erased);
-        delivery.repeats = delivery.repeats.min(understood);
-        delivery.events = understood - delivery.repeats;
+        if delivery.writer.is_empty() {
+            delivery.writer = writer.to_owned();
+        }
         delivery.drift = tally.drift.map(|drift| drift.to_string());
-        delivery
+        // Whose events are whose is counted when all is committed; of days that have expired it cannot be.
+        let events = delivery.events;
+        with_events(delivery, events)
     }
 }
 
@@ -312,7 +340,7 @@ fn hanging_together(mut days: Days, of_deliveries: &[Days]) -> Days {
 }
 
 /// The days from this one on, or all.
-fn from(first: Option<i32>, mut days: Days) -> Days {
+pub(crate) fn from(first: Option<i32>, mut days: Days) -> Days {
     days.retain(|day| first.is_none_or(|first| *day >= first));
     days
 }

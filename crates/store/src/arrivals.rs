@@ -18,7 +18,7 @@ use crate::place::Place;
 use crate::store::Store;
 
 /// A delivery that arrived.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// [`crate::delivery_id`].
     pub id: String,

@@ -139,8 +139,21 @@ impl Store {
     /// Which of these reports must not be taken in, should they arrive again: they were erased, or a person in them.
     pub async fn not_to_be_kept<'r>(&self, reports: impl IntoIterator<Item = &'r str>) -> Result<HashSet<String>> {
         let erased = self.erased().await?;
-        let refused = |report: &&str| erased.reports.contains(*report) || erased.bytes.contains(*report);
-        Ok(reports.into_iter().filter(refused).map(str::to_owned).collect())
+        let mut refused = HashSet::new();
+        for report in reports {
+            // A kept one in which words are blotted out stays as it is; once it has expired it would come with them.
+            let is_erased = erased.reports.contains(report) || erased.bytes.contains(report);
+            if is_erased || erased.words.contains(report) && !self.has_report(report).await? {
+                refused.insert(report.to_owned());
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Reports of which a part was erased, for a person's sake.
+    pub async fn partly_erased(&self) -> Result<BTreeSet<String>> {
+        let erased = self.erased().await?;
+        Ok(erased.words.union(&erased.bytes).cloned().collect())
     }
 
     /// Erases what was said of a person: every event in which one of these values stands as a word, in whatever
@@ -164,7 +177,8 @@ impl Store {
         self.record(records, erasing).await?;
         // Reports come first: which of them say it in another way is known from the events alone. Those in which this very
         // erasure, cut short, has blotted the words out do so no more, though their events are still there.
-        let begun = Begun::read(self, &words).await?;
+        let (mut same, others): (Vec<Begun>, Vec<Begun>) = self.begun().await?.into_iter().partition(|begun| begun.is_of(&words));
+        let mut begun = same.pop().unwrap_or_else(|| Begun::new(&words));
         let mut spoke = taken(&found.reports);
         spoke.retain(|report| !begun.blotted.contains(report));
         let (mut saying, mut failed) = (Vec::new(), Vec::new());
@@ -176,8 +190,8 @@ impl Store {
                 Err(error) => failed.push(format!("{report}: {error:#}")),
             }
         }
-        let blotted = saying.iter().filter(|(_, found)| *found == Found::Plain).map(|(report, _)| report.clone());
-        Begun::new(&words, begun.blotted.iter().cloned().chain(blotted).collect()).write(self).await?;
+        begun.blotted.extend(saying.iter().filter(|(_, found)| *found == Found::Plain).map(|(report, _)| report.clone()));
+        self.put_begun(others.iter().chain([&begun])).await?;
         let record = |(report, found): &(String, Found)| Record { what: found.recorded(), subject: report.clone(), event: None };
         self.record(saying.iter().map(record).collect(), erasing).await?;
         let reports = saying.len() as u64;
@@ -202,8 +216,23 @@ impl Store {
             );
         }
         let done = self.take_out(&found, &words, erasing.now).await?;
-        self.place.delete(BEGUN).await?;
+        self.put_begun(others.iter()).await?;
         Ok(Erasure { reports, ..done })
+    }
+
+    /// Erasures of persons that were cut short.
+    async fn begun(&self) -> Result<Vec<Begun>> {
+        match self.place.read(BEGUN).await? {
+            Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {BEGUN}")),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn put_begun(&self, begun: impl Iterator<Item = &Begun>) -> Result<()> {
+        match begun.collect::<Vec<_>>().as_slice() {
+            [] => self.place.delete(BEGUN).await,
+            some => self.place.put(BEGUN, Bytes::from(serde_json::to_vec(some)?)).await,
+        }
     }
 
     /// What was erased, as of the newest record.
@@ -350,9 +379,9 @@ fn hash_under(key: &[u8; 32], words: &[String]) -> String {
     blake3::keyed_hash(key, words.join("\n").as_bytes()).to_hex().chars().take(32).collect()
 }
 
-/// An erasure of a person that has begun and not ended: by which it is known again when it is repeated. An object of the store
-/// until then, with the key of its hash.
-#[derive(Default, Serialize, Deserialize)]
+/// An erasure of a person that has begun and not ended: by which it is known again when it is repeated. Kept until then, with
+/// the key of its hash.
+#[derive(Serialize, Deserialize)]
 struct Begun {
     key: [u8; 32],
     hash: String,
@@ -360,23 +389,17 @@ struct Begun {
     blotted: BTreeSet<String>,
 }
 
+/// Where they are kept.
 const BEGUN: &str = "erasing.json";
 
 impl Begun {
-    fn new(words: &[String], blotted: BTreeSet<String>) -> Begun {
+    fn new(words: &[String]) -> Begun {
         let key = random_key();
-        Begun { hash: hash_under(&key, words), key, blotted }
+        Begun { hash: hash_under(&key, words), key, blotted: BTreeSet::new() }
     }
 
-    /// What was begun with the same words, if anything was.
-    async fn read(store: &Store, words: &[String]) -> Result<Begun> {
-        let Some(bytes) = store.place.read(BEGUN).await? else { return Ok(Begun::default()) };
-        let begun: Begun = serde_json::from_slice(&bytes).with_context(|| format!("reading {BEGUN}"))?;
-        Ok(if begun.hash == hash_under(&begun.key, words) { begun } else { Begun::default() })
-    }
-
-    async fn write(&self, store: &Store) -> Result<()> {
-        store.place.put(BEGUN, Bytes::from(serde_json::to_vec(self)?)).await
+    fn is_of(&self, words: &[String]) -> bool {
+        self.hash == hash_under(&self.key, words)
     }
 }
 

@@ -25,7 +25,8 @@ pub use writer::AppendWriter;
 pub(crate) use append::{Memory, Room};
 pub(crate) use commit::{commit, pause};
 pub(crate) use ids::IdSet;
-pub(crate) use origin::{events_of_report, refuse_strangers};
+pub use origin::EventsByReport;
+pub(crate) use origin::{events_by_report, refuse_strangers};
 pub(crate) use replace::replace_days;
 
 use crate::table::Definition;

@@ -31,6 +31,18 @@ pub struct ReportMark {
     pub size: u64,
 }
 
+/// A report is not kept because it was erased, or a person in it.
+#[derive(Debug)]
+pub struct WasErased;
+
+impl std::fmt::Display for WasErased {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("this report was erased, or a person in it: it is not taken in again")
+    }
+}
+
+impl std::error::Error for WasErased {}
+
 /// Read and written at a time.
 const PIECE: usize = 1 << 18;
 
@@ -80,7 +92,7 @@ impl Store {
     /// A large one may still be on its way to the disk: it can be opened here and now, and
     /// [`Store::settle_report`] waits for it.
     pub fn put_report(&self, source: &mut dyn Read) -> Result<ReportMark> {
-        self.put(report_name, source, |fresh| self.settle_in_time(fresh)).context("keeping a report")
+        self.put(report_name, source, |id| self.require_keepable(id), |fresh| self.settle_in_time(fresh)).context("keeping a report")
     }
 
     /// Keeps what lies in a file, whose mark was taken before. A large report can be read while it is copied.
@@ -94,7 +106,13 @@ impl Store {
         .context("keeping a report")
     }
 
+    /// Refuses to keep a report that was erased, with [`WasErased`]. Blocks: for threads that may.
+    pub fn require_keepable(&self, id: &str) -> Result<()> {
+        if self.place.wait(self.not_to_be_kept([id]))?.is_empty() { Ok(()) } else { Err(WasErased.into()) }
+    }
+
     fn keep_file(&self, folder: &Path, mut source: File, mark: &ReportMark) -> Result<()> {
+        self.require_keepable(&mark.id)?;
         let path = folder.join(report_name(&mark.id)?);
         let mut settling = self.settling();
         if is_kept(&path) || settling.contains_key(&mark.id) {
@@ -113,17 +131,22 @@ impl Store {
         self.settling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts bytes under the name that their hash gives them; in a folder, `settle` sees to the disk.
+    /// Puts bytes under the name that their hash gives them, if they `may` be put; in a folder, `settle` sees to the disk.
     fn put(
         &self,
         name_of: fn(&str) -> Result<String>,
         source: &mut dyn Read,
+        may: impl FnOnce(&str) -> Result<()>,
         settle: impl FnOnce(Fresh) -> Result<ReportMark>,
     ) -> Result<ReportMark> {
         self.require_write()?;
         match self.place.folder() {
-            Some(folder) => settle(Fresh::copy(folder, name_of, source)?),
-            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), name_of, source),
+            Some(folder) => {
+                let fresh = Fresh::copy(folder, name_of, source)?;
+                may(&fresh.mark.id)?;
+                settle(fresh)
+            }
+            None => put_in_bucket(&self.place, self.settings.temporary.as_ref(), name_of, source, may),
         }
     }
 
@@ -197,7 +220,7 @@ impl Store {
 
     /// Keeps an enrichment table, so that reports can be read again as of its day. Blocks: for threads that may.
     pub fn put_table(&self, source: &mut dyn Read) -> Result<ReportMark> {
-        self.put(table_name, source, Fresh::settle_now).context("keeping an enrichment table")
+        self.put(table_name, source, |_| Ok(()), Fresh::settle_now).context("keeping an enrichment table")
     }
 
     /// A kept table. Blocks: for threads that may.
@@ -232,11 +255,30 @@ impl Store {
         if self.place.exists(&name).await? { self.place.delete(&format!("{name}{COMPRESSED}")).await } else { Ok(()) }
     }
 
+    /// Deletes what is kept since before then and belongs to nobody: reports of a process that died before it had put down an
+    /// arrival, and those that were erased and come back so. Says how many.
+    pub(crate) async fn delete_strays(&self, before: Micros) -> Result<usize> {
+        let listed = self.place.list("reports").await?;
+        let old = listed.iter().filter(|report| report.modified < before).filter_map(|report| id_of(&report.name));
+        let old: BTreeSet<String> = old.collect();
+        let erased = self.not_to_be_kept(old.iter().map(String::as_str)).await?;
+        // Arrivals first: one that is recorded meanwhile is among the deliveries.
+        let arrivals = self.arrivals().await?.into_iter().map(|arrival| arrival.report_id);
+        let known: BTreeSet<String> = arrivals.chain(self.deliveries(None).await?.into_iter().map(|delivery| delivery.report_id)).collect();
+        // A store that knows of no report at all has lost more than an arrival.
+        let is_stray = |id: &&String| erased.contains(*id) || !known.is_empty() && !known.contains(*id);
+        let mut deleted = 0;
+        for id in old.iter().filter(is_stray) {
+            self.delete_report(id).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
     /// The ids of all reports that are kept.
     pub(crate) async fn kept_reports(&self) -> Result<BTreeSet<String>> {
         let listed = self.place.list("reports").await?;
-        let names = listed.iter().filter_map(|report| report.name.rsplit('/').next());
-        Ok(names.map(|name| name.trim_end_matches(COMPRESSED).to_owned()).filter(|id| check_id(id).is_ok()).collect())
+        Ok(listed.iter().filter_map(|report| id_of(&report.name)).collect())
     }
 
     /// Takes a report away for good, in whatever form.
@@ -246,6 +288,12 @@ impl Store {
         self.place.delete(&name).await?;
         self.place.delete(&format!("{name}{COMPRESSED}")).await
     }
+}
+
+/// The id of a report that goes by this name, in whatever form.
+fn id_of(name: &str) -> Option<String> {
+    let id = name.rsplit('/').next()?.trim_end_matches(COMPRESSED);
+    check_id(id).is_ok().then(|| id.to_owned())
 }
 
 fn is_plain(name: &str) -> bool {
@@ -464,9 +512,11 @@ fn put_in_bucket(
     temporary: Option<&PathBuf>,
     name_of: fn(&str) -> Result<String>,
     source: &mut dyn Read,
+    may: impl FnOnce(&str) -> Result<()>,
 ) -> Result<ReportMark> {
     let mut file = nameless(temporary)?;
     let mark = copy(source, &mut file, |_| Ok(()))?;
+    may(&mark.id)?;
     let name = name_of(&mark.id)?;
     // What is there may have been made unreadable in part, and must stay so.
     if place.wait(is_there(place, &name))? {

@@ -1,7 +1,7 @@
 //! Keeping data only as long as it may be kept: rows, and single fields of rows, expire after a number of days.
 //!
 //! Sightings of expired days stay as they were counted: they are what figures and findings rest on. So what of a
-//! feed has expired is remembered: sightings of such days are never counted anew, and a reading of them brings
+//! feed has expired is remembered: sightings of such days are never counted anew, and reading them again brings
 //! nothing back. But sightings do not name what a field held that has expired, and rejects, which hold whole rows,
 //! go with the first of their feed's events or fields.
 

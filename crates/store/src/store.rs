@@ -1,6 +1,6 @@
 //! The store as a whole: opening it, and what it can do.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::arrivals::Owner;
 use crate::days::Days;
 use crate::deliveries::DELIVERIES;
 use crate::erase::{ERASURES, Erased};
-use crate::events::{self, Append, AppendSettings, Committed, EVENTS, Memory, Prepared, Room};
+use crate::events::{self, Append, AppendSettings, Committed, EVENTS, EventsByReport, Memory, Prepared, Room};
 use crate::place::Place;
 use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
@@ -181,9 +181,9 @@ impl Store {
         events::replace_days(&self.events, feed, days, prepared, now).await
     }
 
-    /// How many of a feed's events were first read from this report, by day.
-    pub async fn events_of_report(&self, feed: &str, report_id: &str) -> Result<BTreeMap<i32, u64>> {
-        events::events_of_report(&self.events, feed, report_id).await
+    /// How many of a feed's events were first read from which report, by day; of some days or all.
+    pub async fn events_by_report(&self, feed: &str, days: Option<&Days>) -> Result<EventsByReport> {
+        events::events_by_report(&self.events, feed, days).await
     }
 }
 

@@ -29,8 +29,8 @@ const UNDER_WAY: Micros = time::DAY;
 const LOG_KEPT: Micros = 7 * time::DAY;
 
 impl Store {
-    /// Deletes data files that no version has referred to for as long as `keep`, leftovers of writers that died,
-    /// and entries of the logs that a checkpoint stands for. Reading older versions then ends at `keep` ago.
+    /// Deletes data files that no version has referred to for as long as `keep`, leftovers of writers that died, reports
+    /// of nobody's, and entries of the logs that a checkpoint stands for. Reading older versions then ends at `keep` ago.
     pub async fn vacuum(&self, keep: Duration, now: Micros) -> Result<Vacuumed> {
         self.require_write()?;
         let cutoff = now.saturating_sub(i64::try_from(keep.as_micros()).unwrap_or(i64::MAX));
@@ -41,6 +41,7 @@ impl Store {
             done.log_entries += table.cut_log(cutoff.min(now - LOG_KEPT)).await.with_context(context)?;
         }
         let oldest = now - UNDER_WAY;
+        done.files += self.delete_strays(cutoff.min(oldest)).await?;
         if let Some(folder) = self.place.folder().map(Path::to_path_buf) {
             let unfinished = move || delete_unfinished(&folder, oldest);
             done.files += tokio::task::spawn_blocking(unfinished).await.context("the thread that deletes files has died")??;
@@ -53,6 +54,7 @@ impl Store {
         for table in self.tables() {
             vacuum_table(table, Micros::MAX, Micros::MAX).await?;
         }
+        self.delete_strays(Micros::MAX).await?;
         match self.place.folder().map(Path::to_path_buf) {
             Some(folder) => {
                 let unfinished = move || delete_unfinished(&folder, now + UNDER_WAY);

@@ -809,6 +809,25 @@ async fn reading_needs_no_right_to_write() {
     assert!(format!("{error:#}").contains("open for reading only"), "{error:#}");
 }
 
+/// Killed after a report was kept and before it had an arrival: whoever handed it in does so again, or it belongs to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_of_nobodys_are_deleted() {
+    let folder = folder();
+    let store = open(&folder).await;
+    let put = |text: &str| store.put_report(&mut text.as_bytes()).expect("a report is kept").id;
+    let [stray, delivered, arrived] = ["stray", "delivered", "arrived"].map(put);
+    let later = clock() + 2 * time::DAY;
+    assert_eq!(store.vacuum(Duration::ZERO, later).await.expect("it is vacuumed").files, 0, "who knows of no report has lost more");
+    let delivery = Delivery { id: "1".repeat(32), feed: FEED.to_owned(), report_id: delivered.clone(), ..Delivery::default() };
+    store.record_deliveries(&[delivery], now()).await.expect("a delivery is recorded");
+    let arrival = Arrival { id: "2".repeat(32), feed: FEED.to_owned(), report_id: arrived.clone(), ..Arrival::default() };
+    store.put_arrival(&arrival).await.expect("an arrival is put down");
+    assert_eq!(store.vacuum(Duration::ZERO, clock()).await.expect("it is vacuumed").files, 0, "it may be on its way");
+    assert_eq!(store.vacuum(Duration::ZERO, later).await.expect("it is vacuumed").files, 1);
+    let kept = [store.has_report(&stray).await, store.has_report(&delivered).await, store.has_report(&arrived).await];
+    assert_eq!(kept.map(|kept| kept.expect("it is looked for")), [false, true, true]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_without_folders_will_do() {
     let store = Store::open("memory:///somewhere/deep", Settings::default()).await.expect("the store opens");

@@ -763,6 +763,36 @@ fn rows_that_move_between_days_are_there_once() {
     assert_eq!(query(&data, recorded), "events,versions\n5,1\n");
 }
 
+/// Versions of a table that hold one after the other may differ in all they say.
+#[test]
+fn days_of_several_versions_are_read_again_as_each_says() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let table = |first: &str, port: &str| {
+        let said = "format = \"csv\"\nkind = \"c2\"\nasset = \"source.ip\"\ndelivers = \"observations\"\ntlp = \"clear\"\n";
+        format!("{first}{said}[rows]\naddress = \"source.ip\"\nseen = \"time.source\"\nport = \"{port}\"\n")
+    };
+    written(&data, "feeds/example/obs.toml", table("means = \"c2-server\"\n", "source.port"));
+    let newer = "since = \"2026-03-15\"\nmeans = \"malware-distribution\"\nseverity = \"high\"\n";
+    written(&data, "feeds/example/obs.202603.toml", table(newer, "extra.port"));
+    for (at, rows) in [
+        ("2026-03-02", "192.0.2.1,2026-03-01,80\n192.0.2.2,2026-03-01,81\n192.0.2.2,2026-03-01,81\n"),
+        ("2026-03-20", "192.0.2.3,2026-03-01,82\n192.0.2.2,2026-03-01,83\n192.0.2.3,2026-03-01,82\n"),
+    ] {
+        let report = written(&folder, "obs.csv", format!("address,seen,port\n{rows}"));
+        succeed(waglan(&data).args(["ingest", "--feed", "example/obs", "--at", at]).arg(report));
+    }
+    let events = "SELECT source_ip AS ip, source_port AS port, classification_type AS type, severity, extra FROM events ORDER BY 1, 3";
+    let expected = "ip,port,type,severity,extra\n192.0.2.1,80,c2-server,,\n192.0.2.2,81,c2-server,,\n\
+                    192.0.2.2,,malware-distribution,high,\"{\"\"port\"\":\"\"83\"\"}\"\n192.0.2.3,,malware-distribution,high,\"{\"\"port\"\":\"\"82\"\"}\"\n";
+    assert_eq!(query(&data, events), expected);
+    let counts = query(&data, "SELECT rows, events, repeats FROM deliveries ORDER BY time");
+    let again = told(&run(waglan(&data).args(["reread", "--feed", "example/obs"])));
+    assert_eq!(again, "example/obs: 2 reports read again, 4 events, 0 rejects; days replaced: 2026-03-01\n");
+    assert_eq!(query(&data, events), expected);
+    assert_eq!(query(&data, "SELECT rows, events, repeats FROM deliveries ORDER BY time"), counts);
+}
+
 /// A day that expired is not read again, and keeps nothing else from being taken in.
 #[test]
 fn days_that_have_expired_hold_nothing_up() {
@@ -807,6 +837,13 @@ fn rejects_of_one_feed_are_read_again_alone() {
     for expected in ["blocklist-de/all: 1 reports read again", "example/obs: not read again: there is no feed", "cins/army: 1 reports"] {
         assert!(said.contains(expected), "{said}");
     }
+    // A report that is kept no more keeps no other of its feed from being read again.
+    let other = written(&folder, "other.txt", "192.0.2.2\nnobody\n");
+    run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-05"]).arg(other));
+    let gone = value(&data, "SELECT report_id FROM deliveries WHERE feed = 'blocklist-de/all'");
+    lose_report(&data, &gone);
+    let one = told(&run(waglan(&data).args(["rejects", "retry", "--feed", "cins/army"])));
+    assert!(one.contains("cins/army: not read again: the report") && one.contains("days replaced: 2026-03-05"), "{one}");
     let none = run(waglan(&data).args(["rejects", "retry", "--feed", "spamhaus/drop"]));
     assert_eq!((none.status.code(), told(&none).as_str()), (Some(0), "there are no rejects\n"));
     let slip = run(waglan(&data).args(["rejects", "retry", "--feed", "cins/arm"]));
@@ -859,11 +896,89 @@ fn what_a_process_committed_that_died_counts_as_its_deliverys() {
     assert_eq!(recorded(), "rows,events,repeats,days\n3,2,1,2026-03-01..2026-03-02\n2,1,1,\"2026-03-02,2026-03-05\"\n");
 }
 
-/// Makes it so that the events of the only delivery are committed and the delivery is not recorded.
+/// Deliveries that were committed together when the process died, of which one is read otherwise by the next start.
+#[test]
+fn what_was_committed_together_is_in_nobodys_way() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    let table = std::fs::read_to_string(data.join("feeds/example/obs.toml")).expect("it was written");
+    written(&data, "feeds/example/obs.202603.toml", format!("since = \"2026-03-15\"\n{table}"));
+    let take = |at: &str, rows: &str| {
+        let report = written(&folder, "obs.csv", format!("address,seen\n{rows}"));
+        told(&run(waglan(&data).args(["ingest", "--feed", "example/obs", "--at", at]).arg(report)))
+    };
+    take("2026-03-02", "192.0.2.1,2026-03-01 10:00:00\n192.0.2.1,2026-03-01 10:00:00\nnobody,2026-03-01\n");
+    take("2026-03-20", "192.0.2.2,2026-03-01 12:00:00\n192.0.2.1,2026-03-01 10:00:00\n");
+    kill_before_recording(&data);
+    obs(&data, " | zone -01:00");
+    let said = take("2026-03-21", "192.0.2.3,2026-03-09 12:00:00\n");
+    assert!(!said.contains("waits") && said.contains("1 rows, 1 new events"), "{said}");
+    // The first report by the mended table, the second by that which holds since the middle of March.
+    let expected = "ip,time_source\n192.0.2.1,2026-03-01T10:00:00Z\n192.0.2.1,2026-03-01T11:00:00Z\n\
+                    192.0.2.2,2026-03-01T12:00:00Z\n192.0.2.3,2026-03-09T12:00:00Z\n";
+    assert_eq!(query(&data, "SELECT source_ip AS ip, time_source FROM events ORDER BY 1, 2"), expected);
+    let recorded = "SELECT rows, events, repeats, rejects, days, writer <> '' AS whole FROM deliveries ORDER BY time";
+    let expected = "rows,events,repeats,rejects,days,whole\n3,1,1,1,2026-03-01,true\n2,2,0,0,2026-03-01,true\n1,1,0,0,2026-03-09,true\n";
+    assert_eq!(query(&data, recorded), expected);
+    assert_eq!(query(&data, "SELECT raw FROM rejects"), "raw\n\"nobody,2026-03-01\"\n");
+    assert!(files_below(&data.join("arrivals")).is_empty());
+}
+
+/// What a delivery said is recorded whole, also where only its events were known when the process died and its days cannot be
+/// read again.
+#[test]
+fn a_delivery_that_stays_as_it_was_read_is_recorded_whole() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    take_obs(&folder, &data, "gone.csv", "192.0.2.1,2026-03-01 10:00:00\n192.0.2.4,2026-03-02 10:00:00\n");
+    take_obs(&folder, &data, "killed.csv", "192.0.2.1,2026-03-01 10:00:00\n192.0.2.2,2026-03-02 11:00:00\nnobody,2026-03-02 11:00:00\n");
+    kill_before_recording(&data);
+    let gone = value(&data, "SELECT report_id FROM events WHERE source_ip = '192.0.2.4'");
+    lose_report(&data, &gone);
+    let table = std::fs::read_to_string(data.join("feeds/example/obs.toml")).expect("it was written");
+    written(&data, "feeds/example/obs.toml", table.replace("c2-server", "malware-distribution"));
+    take_obs(&folder, &data, "next.csv", "192.0.2.9,2026-03-09 10:00:00\n");
+    let recorded = "SELECT rows, events, repeats, rejects, days FROM deliveries ORDER BY rows DESC";
+    let expected = "rows,events,repeats,rejects,days\n3,1,1,1,2026-03-01..2026-03-02\n\
+                    2,2,0,0,2026-03-01..2026-03-02\n1,1,0,0,2026-03-09\n";
+    assert_eq!(query(&data, recorded), expected);
+}
+
+/// Rejects were committed, and the process died before the events were; by the next start the table is mended.
+#[test]
+fn rejects_are_of_the_reading_that_is_recorded() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    obs(&data, "");
+    take_obs(&folder, &data, "obs.csv", "192.0.2.1,2026-03-01 10:00:00\nnobody,2026-03-01 11:00:00\n192.0.2.3,01/03/2026\n");
+    let lines = "SELECT line, \"column\" FROM rejects ORDER BY 1";
+    assert_eq!(query(&data, lines), "line,column\n3,address\n4,seen\n");
+    kill_before_recording(&data);
+    for of_events in ["events", "sightings"] {
+        std::fs::remove_dir_all(data.join(of_events)).expect("ours");
+    }
+    obs(&data, " | time %d/%m/%Y");
+    take_obs(&folder, &data, "next.csv", "192.0.2.9,09/03/2026\n");
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), "source_ip\n192.0.2.1\n192.0.2.3\n192.0.2.9\n");
+    assert_eq!(query(&data, lines), "line,column\n3,address\n");
+}
+
+fn lose_report(data: &Path, id: &str) {
+    let kept = files_below(&data.join("reports")).into_iter().find(|file| file.ends_with(id));
+    std::fs::remove_file(kept.expect("it is kept")).expect("ours");
+}
+
+/// Makes it so that the events of all deliveries are committed and no delivery is recorded.
 fn kill_before_recording(data: &Path) {
-    let arrival = "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, table_version, tables FROM deliveries";
-    let id = value(data, "SELECT id FROM deliveries");
-    written(data, &format!("arrivals/{id}.json"), succeed(waglan(data).args(["query", "--format", "json", arrival])));
+    for id in query(data, "SELECT id FROM deliveries").lines().skip(1) {
+        let arrival = format!(
+            "SELECT id, feed, provider, CAST(time AS BIGINT) AS time, origin, report_id, size, table_version, tables FROM deliveries \
+             WHERE id = '{id}'"
+        );
+        written(data, &format!("arrivals/{id}.json"), succeed(waglan(data).args(["query", "--format", "json", &arrival])));
+    }
     std::fs::remove_dir_all(data.join("deliveries")).expect("ours");
 }
 
@@ -1418,6 +1533,27 @@ fn a_packed_report_with_an_erased_person_comes_back_by_no_way() {
     }
 }
 
+/// Once a report has expired in which a person was made unreadable, it does not come back with them.
+#[test]
+fn an_expired_report_with_an_erased_person_does_not_come_back() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    written(&data, "waglan.toml", "[retention.reports]\n\"*\" = 10\n");
+    let report = written(&folder, "1.txt", "http://a.example/?u=jane@example.org\nno URL, jane@example.org\nhttp://b.example/\n");
+    let take = |at: &str| run(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", at]).arg(&report));
+    take("2026-03-02");
+    succeed(waglan(&data).args(["store", "erase", "--person", "jane@example.org", "--reason", "on request"]));
+    assert_eq!(query(&data, "SELECT rows, events, erased FROM deliveries"), "rows,events,erased\n3,1,1\n");
+    let again = told(&take("2026-03-03"));
+    assert!(again.contains("3 rows, 1 new events, 2 erased before"), "{again}");
+    let retained = told(&run(waglan(&data).args(["store", "retain"])));
+    assert!(retained.contains("1 kept reports deleted"), "{retained}");
+    let refused = told(&take("2026-03-04"));
+    assert!(refused.contains("this report was erased, or a person in it: it is not taken in again"), "{refused}");
+    assert!(files_below(&data.join("reports")).is_empty());
+    assert_eq!(query(&data, "SELECT count(*) AS n FROM rejects"), "n\n0\n");
+}
+
 /// What only other reports say stays, also where the erasure is cut short, and what cannot be read again is said.
 #[test]
 fn an_erasure_that_was_cut_short_is_repeated() {
@@ -1456,7 +1592,7 @@ fn an_erasure_that_was_cut_short_is_repeated() {
     assert!(lossy.status.code() == Some(1) && said.contains("is gone too: the report") && said.contains("is not kept any more"), "{said}");
     assert_eq!(query(&data, "SELECT source_fqdn FROM events ORDER BY 1"), left);
     let recorded = query(&data, "SELECT rows, events, erased FROM deliveries ORDER BY time, origin");
-    assert_eq!(recorded, "rows,events,erased\n2,0,2\n2,1,0\n1,0,1\n");
+    assert_eq!(recorded, "rows,events,erased\n2,0,2\n2,2,0\n1,0,1\n");
 
     // A feed whose table is gone.
     obs(&data, "");
@@ -1473,14 +1609,19 @@ fn an_erasure_that_was_cut_short_is_repeated() {
 fn an_erasure_of_a_person_is_repeated() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let list = written(&folder, "1.txt", "http://a.example/?u=jane@example.org\nhttp://b.example/\n");
+    let said_of_two = "http://a.example/?u=jane@example.org\nhttp://b.example/\nhttp://z.example/?u=zoe@example.org\n";
+    let list = written(&folder, "1.txt", said_of_two);
     succeed(waglan(&data).args(["ingest", "--feed", "openphish/feed", "--at", "2026-03-02"]).arg(list));
     let broken = written(&data, "reports/00/00000000000000000000000000000000.zst", "no zst");
-    let erase = || run(waglan(&data).args(["store", "erase", "--person", "jane@example.org", "--reason", "on request"]));
-    let said = told(&erase());
-    assert!(said.contains("1 kept reports could not be looked through: 00000000000000000000000000000000"), "{said}");
+    let erase = |person: &str| run(waglan(&data).args(["store", "erase", "--person", person, "--reason", "on request"]));
+    for person in ["jane@example.org", "zoe@example.org"] {
+        let said = told(&erase(person));
+        assert!(said.contains("1 kept reports could not be looked through: 00000000000000000000000000000000"), "{said}");
+    }
     std::fs::remove_file(broken).expect("ours");
-    assert_eq!(erase().status.code(), Some(0));
+    for person in ["jane@example.org", "zoe@example.org"] {
+        assert_eq!(erase(person).status.code(), Some(0));
+    }
     succeed(waglan(&data).args(["reread", "--feed", "openphish/feed"]));
     assert_eq!(query(&data, "SELECT source_fqdn FROM events"), "source_fqdn\nb.example\n", "the report is still kept, and read");
 

@@ -172,9 +172,12 @@ impl Append {
             Some(_) => Held::nothing(&table.place, settings.feed),
             None => Held::new(&table.place, &version, settings.feed, room.exact_ids),
         };
+        let schema = file_schema(settings.columns)?;
+        // Rows that are read again may come from several versions of a feed's table, with other columns each.
+        let of_suspects = settings.only_days.map(|_| schema.clone());
         let gathered = Gathered {
             written: IdSpill::new(room.temporary.clone()),
-            suspects: Suspects { rows: RowSpill::new(room.temporary.clone()), ids: IdSpill::new(room.temporary.clone()) },
+            suspects: Suspects { rows: RowSpill::new(room.temporary.clone(), of_suspects), ids: IdSpill::new(room.temporary.clone()) },
             ..Gathered::default()
         };
         Ok(Append {
@@ -182,7 +185,7 @@ impl Append {
                 table,
                 version,
                 feed: settings.feed.to_owned(),
-                schema: file_schema(settings.columns)?,
+                schema,
                 filter: Filter::new(settings.expected_rows, room.filter),
                 held: RwLock::new(held),
                 recent: Mutex::default(),

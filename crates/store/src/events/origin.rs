@@ -1,6 +1,6 @@
 //! Which report an event was first read from.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -31,20 +31,26 @@ pub(crate) async fn refuse_strangers(prepared: &Prepared, days: &Days, recorded:
     tokio::task::spawn_blocking(work).await.context("the thread that looks for reports has died")?
 }
 
-/// How many of the feed's events were first read from this report, by day.
-pub(crate) async fn events_of_report(table: &Arc<Table>, feed: &str, report_id: &str) -> Result<BTreeMap<i32, u64>> {
+/// How many of a feed's events were first read from which report, by day.
+pub type EventsByReport = HashMap<String, BTreeMap<i32, u64>>;
+
+pub(crate) async fn events_by_report(table: &Arc<Table>, feed: &str, days: Option<&Days>) -> Result<EventsByReport> {
     let version = table.latest().await?;
-    let (place, feed, report_id) = (table.place.clone(), feed.to_owned(), report_id.to_owned());
+    let (place, feed, days) = (table.place.clone(), feed.to_owned(), days.cloned());
     let work = move || {
-        let files: Vec<Arc<LiveFile>> = version.files.values().cloned().collect();
-        let mut days = BTreeMap::new();
+        let may_hold = |file: &&Arc<LiveFile>| days.as_ref().is_none_or(|days| file.may_hold_days(days));
+        let files: Vec<Arc<LiveFile>> = version.files.values().filter(may_hold).cloned().collect();
+        let mut found = EventsByReport::new();
         each_report(&place, &files, &feed, |report, day, events| {
-            if report == report_id {
-                *days.entry(day).or_default() += events;
+            if days.as_ref().is_none_or(|days| days.contains(&day)) {
+                match found.get_mut(report) {
+                    Some(of_report) => *of_report.entry(day).or_default() += events,
+                    None => drop(found.insert(report.to_owned(), BTreeMap::from([(day, events)]))),
+                }
             }
             Ok(())
         })?;
-        Ok(days)
+        Ok(found)
     };
     tokio::task::spawn_blocking(work).await.context("the thread that looks for reports has died")?
 }

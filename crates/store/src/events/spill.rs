@@ -94,11 +94,11 @@ impl std::fmt::Debug for RowSpill {
 }
 
 impl RowSpill {
-    pub(crate) fn new(folder: Option<PathBuf>) -> RowSpill {
-        RowSpill { folder, ..RowSpill::default() }
+    /// Batches get these columns, or else those of the first.
+    pub(crate) fn new(folder: Option<PathBuf>, schema: Option<SchemaRef>) -> RowSpill {
+        RowSpill { folder, schema, ..RowSpill::default() }
     }
 
-    /// Batches get the columns of the first.
     pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = fit(&batch, self.schema.get_or_insert_with(|| batch.schema()))?;
         self.bytes += memory_of(&batch);

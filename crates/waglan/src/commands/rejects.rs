@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use arrow::array::AsArray;
 use clap::{Args, Subcommand};
-use desk::{Access, Enrichment, Of, Sql, What};
+use desk::{Access, Enrichment, NotKept, Of, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -116,17 +116,29 @@ impl Retry {
         }
         let mut ended = Ended::Done;
         for (feed, report_ids) in of_feeds {
-            let what = What::Reports { feed: Some(feed.to_owned()), report_ids };
-            // What keeps one feed from being read again keeps no other.
-            let told = match desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await {
-                Ok(done) => reread::tell(&done),
-                Err(error) => {
-                    output::say(&format!("{feed}: not read again: {error:#}"));
-                    Ended::WithRejects
-                }
+            let again = async |report_ids: BTreeSet<String>| {
+                let what = What::Reports { feed: Some(feed.to_owned()), report_ids };
+                desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await
             };
-            if told == Ended::WithRejects {
-                ended = told;
+            let mut done = vec![again(report_ids.clone()).await];
+            // What is not kept any more keeps nothing else from being read again.
+            if matches!(&done[..], [Err(error)] if error.is::<NotKept>()) && report_ids.len() > 1 {
+                done.clear();
+                for report_id in report_ids {
+                    done.push(again(BTreeSet::from([report_id])).await);
+                }
+            }
+            for done in done {
+                let told = done.map_or_else(
+                    |error| {
+                        output::say(&format!("{feed}: not read again: {error:#}"));
+                        Ended::WithRejects
+                    },
+                    |done| reread::tell(&done),
+                );
+                if told == Ended::WithRejects {
+                    ended = told;
+                }
             }
         }
         Ok(ended)
