@@ -12,6 +12,9 @@ pub const DAY: Micros = 86_400 * SECOND;
 
 const WRONG: Wrong = Wrong("not a time");
 
+/// Of a time that nothing can have.
+pub const OUT_OF_BOUNDS: Wrong = Wrong("a time before 1970 or after 2199");
+
 /// A time in any common form; UTC where it states no offset.
 pub fn parse(given: &str) -> Result<Micros, Wrong> {
     parse_at(given, 0)
@@ -32,7 +35,7 @@ const BOUNDS: std::ops::Range<Micros> = 0..7_258_118_400 * SECOND;
 /// Nothing was seen before there were networks or will be seen in two hundred years: such a time is a slip, and other
 /// engines count from 1677 to 2262 at most.
 fn within_bounds(time: Micros) -> Result<Micros, Wrong> {
-    if BOUNDS.contains(&time) { Ok(time) } else { Err(Wrong("a time before 1970 or after 2199")) }
+    if BOUNDS.contains(&time) { Ok(time) } else { Err(OUT_OF_BOUNDS) }
 }
 
 /// `2023-02-19 00:01:10`, with `T` for the space, with or without `Z`: what nearly all rows have.
@@ -87,12 +90,13 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     }
     for format in [
         "%Y-%m-%d %H:%M:%S%.f %z",
-        "%Y-%m-%dT%H:%M:%S%.f%z",
+        "%Y-%m-%dT%H:%M:%S%.f%#z",
         "%Y-%m-%d %H:%M:%S%.f%#z",
         "%Y-%m-%d %H:%M %z",
         "%Y-%m-%dT%H:%M%#z",
         "%Y%m%dT%H%M%S%#z",
         "%d/%b/%Y:%H:%M:%S %z",
+        "%a %b %d %H:%M:%S %z %Y",
     ] {
         if let Ok(time) = DateTime::parse_from_str(text, format) {
             return Ok(time.timestamp_micros());
@@ -109,6 +113,7 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
         "%Y%m%dT%H%M%S",
         "%Y/%m/%d %H:%M:%S",
         "%b %d %H:%M:%S %Y",
+        "%a %b %d %H:%M:%S %Y",
     ] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return local(time);
@@ -207,6 +212,9 @@ mod tests {
         check("Sun, 19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
         check("2023-02-19", "2023-02-19T00:00:00Z");
         check("20230219", "2023-02-19T00:00:00Z");
+        check("2023-02-19T08:01:10.5+08", "2023-02-19T00:01:10.500Z");
+        check("Sun Feb 19 00:01:10 2023", "2023-02-19T00:01:10Z");
+        check("Sun Feb 19 08:01:10 +0800 2023", "2023-02-19T00:01:10Z");
         check("2024-02-29 23:59:60", "2024-02-29T23:59:59Z");
         check("2023-02-29 00:00:00", "not a time");
         check("2023-13-01", "not a time");

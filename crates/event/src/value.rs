@@ -391,8 +391,10 @@ fn is_canonical_url(given: &[u8]) -> bool {
 /// says more to its owner than `/bin/sh`.
 fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
     out.push_str(&parsed[..url::Position::BeforePath]);
-    let authority = given.find("//").map_or(0, |place| place + 2);
-    let tail = given.get(authority..).unwrap_or_default().trim_start_matches('/');
+    // The standard takes any number of strokes, of either sort, for the two before the host.
+    let after_scheme =
+        given.split_once(':').filter(|(scheme, _)| scheme.eq_ignore_ascii_case(parsed.scheme())).map_or(given, |(_, rest)| rest);
+    let tail = after_scheme.trim_start_matches(['/', '\\']);
     let tail = tail.find(['/', '?', '#', '\\']).and_then(|place| tail.get(place..)).unwrap_or_default();
     if !tail.starts_with('/') {
         out.push('/');
@@ -677,6 +679,9 @@ mod tests {
                 ("example.com/~a@b c", "http://example.com/~a@b%20c"),
                 ("/index.php?id=1", "not a URL"),
                 ("//example.com/login", "http://example.com/login"),
+                ("http:/example.com/login?u=http://foo.example/x", "http://example.com/login?u=http://foo.example/x"),
+                ("hxxp:\\\\example[.]com\\a", "http://example.com/a"),
+                ("HTTP://example.com", "http://example.com/"),
             ],
         );
     }

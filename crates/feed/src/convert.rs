@@ -2,7 +2,7 @@
 //! named in `feeds/` only where the source is odd.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -80,7 +80,8 @@ pub enum Converter {
     Zone(i32),
     Base64,
     Request {
-        host: Neighbour,
+        /// The first of these that says something.
+        hosts: Vec<Neighbour>,
         scheme: Neighbour,
     },
     Network,
@@ -135,7 +136,11 @@ pub const CONVERTERS: &[Definition] = &[
     Definition { name: "time", about: "a time, by strftime's FORMAT or in any common form", parse: Parse::Other(time_format) },
     Definition { name: "zone", about: "a time without a zone is of this one", parse: Parse::Other(zone) },
     plain("base64", "as base64, unless it is already", || Converter::Base64),
-    Definition { name: "request", about: "a path or HTTP request line, with HOST and SCHEME columns a URL", parse: Parse::Other(request) },
+    Definition {
+        name: "request",
+        about: "a path or HTTP request line, with HOST,... and SCHEME columns a URL",
+        parse: Parse::Other(request),
+    },
     plain("network", "only if it is a network with a prefix", || Converter::Network),
     plain("address", "only if it is one address, and not 0.0.0.0", || Converter::Address),
     with_text("or", "the cell of column TEXT where this one has no value", Converter::Or),
@@ -152,8 +157,8 @@ fn zone(argument: &str) -> Option<Converter> {
 }
 
 fn request(argument: &str) -> Option<Converter> {
-    let (host, scheme) = argument.split_once(' ')?;
-    Some(Converter::Request { host: Neighbour::named(host), scheme: Neighbour::named(scheme.trim()) })
+    let (hosts, scheme) = argument.split_once(' ')?;
+    Some(Converter::Request { hosts: hosts.split(',').map(Neighbour::named).collect(), scheme: Neighbour::named(scheme.trim()) })
 }
 
 /// A converter as a table writes it: its name, a space, its argument.
@@ -256,7 +261,9 @@ impl Converter {
     /// With the places of the columns that it looks at.
     pub fn bound(&self, header: &Header) -> Converter {
         match self {
-            Converter::Request { host, scheme } => Converter::Request { host: host.bound(header), scheme: scheme.bound(header) },
+            Converter::Request { hosts, scheme } => {
+                Converter::Request { hosts: hosts.iter().map(|host| host.bound(header)).collect(), scheme: scheme.bound(header) }
+            }
             other => other.clone(),
         }
     }
@@ -291,7 +298,10 @@ impl Converter {
             Converter::TimeFormat(format) => time::with_format(&text, format, 0).map_or(Value::Text(text), Value::Time),
             Converter::Zone(offset) => time::parse_at(&text, *offset).map_or(Value::Text(text), Value::Time),
             Converter::Base64 => Value::Text(base64(text)),
-            Converter::Request { host, scheme } => Value::Text(url_of_request(text, row.cell(host), row.cell(scheme))),
+            Converter::Request { hosts, scheme } => {
+                let host = hosts.iter().find_map(|host| row.cell(host));
+                Value::Text(url_of_request(text, host, row.cell(scheme)))
+            }
             Converter::Network => {
                 if text.contains('/') && value::network(&text).is_ok() {
                     Value::Text(text)
@@ -329,23 +339,20 @@ fn list<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
     out
 }
 
-/// The CVE identifiers in a text, in lower case, separated by commas, each once.
+/// The CVE identifiers in a text, in lower case, sorted, separated by semicolons, each once.
 fn cve(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
-    let mut found: Vec<&str> = Vec::new();
+    let mut found: BTreeSet<&str> = BTreeSet::new();
     for (place, _) in lower.match_indices("cve-") {
         let candidate = lower.get(place..).unwrap_or_default();
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let year = digits(candidate.get(4..).unwrap_or_default());
         let number = candidate.get(4 + year + 1..).map_or(0, digits);
         if year == 4 && candidate.as_bytes().get(8) == Some(&b'-') && number >= 4 {
-            let identifier = candidate.get(..9 + number).unwrap_or_default();
-            if !found.contains(&identifier) {
-                found.push(identifier);
-            }
+            found.insert(candidate.get(..9 + number).unwrap_or_default());
         }
     }
-    (!found.is_empty()).then(|| found.join(","))
+    (!found.is_empty()).then(|| found.into_iter().collect::<Vec<_>>().join(";"))
 }
 
 fn base64(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -366,16 +373,22 @@ fn base64(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `GET /path HTTP/1.1` or `/path`, with the host, as a URL. Without a host the text is left as it is.
+/// `GET /path HTTP/1.1` or `/path`, with the host, as a URL. Without a host, or where it is a URL, the text is left as it is.
 fn url_of_request<'a>(text: Cow<'a, str>, host: Option<&str>, scheme: Option<&str>) -> Cow<'a, str> {
-    let Some(host) = host else { return text };
+    let Some(host) = host.filter(|_| !text.starts_with("http://") && !text.starts_with("https://")) else { return text };
     let path = memchr::memchr(b'/', text.as_bytes()).and_then(|start| text.get(start..)).unwrap_or_default();
     let path = path.split_ascii_whitespace().next().unwrap_or_default();
     let scheme = scheme.filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
     let mut url = String::with_capacity(scheme.len() + 3 + host.len() + path.len());
     url.push_str(scheme);
     url.push_str("://");
-    url.push_str(host);
+    // An IPv6 address.
+    let is_bare = host.bytes().filter(|byte| *byte == b':').count() > 1 && !host.starts_with('[');
+    if is_bare {
+        url.extend(["[", host, "]"]);
+    } else {
+        url.push_str(host);
+    }
     url.push_str(path);
     Cow::Owned(url)
 }
@@ -491,7 +504,7 @@ mod tests {
         check("map threat", "Botnet_CC", "c2-server");
         check("map threat", "other", "else");
         check("among threat", "#x b botnet_cc", "c2-server");
-        check("cve", "x;CVE-2021-44228;cve-2021-44228;cve-20", "cve-2021-44228");
+        check("cve", "x;CVE-2021-44228;cve-2021-44228;cve-20;cve-2020-0688", "cve-2020-0688;cve-2021-44228");
         check("epoch", "1676764870", "2023-02-19T00:01:10Z");
         check("time %d.%m.%Y", "19.02.2023", "2023-02-19T00:00:00Z");
         check("time", "Sun, 19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");

@@ -102,6 +102,13 @@ struct Refused {
     why: &'static str,
 }
 
+impl Refused {
+    /// Whether it is a time that nothing can have: then the row has the delivery's.
+    fn is_no_time(&self) -> bool {
+        self.field == Field::TIME_SOURCE && self.why == time::OUT_OF_BOUNDS.0
+    }
+}
+
 impl<'f> Reader<'f> {
     pub fn new(feed: &'f Feed, arrival: Arrival) -> Reader<'f> {
         Reader { feed, arrival, bound: None }
@@ -204,7 +211,7 @@ impl Block<'_> {
                 times.when[row] = *value;
             }
         }
-        for wrong in refused.iter().filter(|wrong| wrong.field == Field::TIME_SOURCE && !list) {
+        for wrong in refused.iter().filter(|wrong| wrong.field == Field::TIME_SOURCE && !wrong.is_no_time() && !list) {
             if keep[wrong.row] && stated.get(wrong.row).is_none_or(Option::is_none) {
                 keep[wrong.row] = false;
                 self.reject(wrong.row, Some(&wrong.column), reason(&wrong.value, wrong.why), rejects);

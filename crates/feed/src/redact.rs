@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 use crate::json_text;
+use crate::reading::Drift;
 use crate::rows::Rows;
 use crate::shape::Splitter;
 use crate::table::{Csv, CsvHeader, Feed, Format};
@@ -17,11 +18,25 @@ pub fn is_possible(feed: &Feed) -> bool {
 }
 
 /// Whether this report does: by its own header, whatever the table knows of it. Where there is no header to go by, it may.
+///
+/// Fails where the secret may stand under another name: the header lacks it and has columns that the table does not know.
 pub fn is_needed(feed: &Feed, input: impl Read) -> io::Result<bool> {
     let mut splitter = Splitter::new(feed, input);
     splitter.next_rows()?;
-    let header = splitter.header();
-    Ok(header.is_none_or(|header| header.iter().any(|name| feed.is_secret(name))))
+    let Some(header) = splitter.header() else { return Ok(true) };
+    if header.iter().any(|name| feed.is_secret(name)) {
+        return Ok(true);
+    }
+    let Drift { lost, gained } = Drift::of(feed, &header);
+    match lost.iter().find(|name| feed.is_secret(name)) {
+        // The names that were gained are not repeated: where the header is missing they are a row, with its secret.
+        Some(secret) if !gained.is_empty() => Err(io::Error::other(format!(
+            "its header lacks \"{secret}\", which is secret, and has {} columns that the feed's table does not know: one of them may be \
+             that. Mend the header, or the table (`secret`)",
+            gained.len()
+        ))),
+        _ => Ok(false),
+    }
 }
 
 /// Copies a report without its secrets.

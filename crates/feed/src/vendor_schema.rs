@@ -56,17 +56,17 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("category_or_detail", "any | or detail", "any | or detail"),
 ];
 
-/// Functions that know one word: what it becomes, and what all else is.
+/// Functions that look for one word among others: what it becomes, and what all else is.
 const LOOKUPS: &[(&str, &str, &str, &str)] = &[
-    ("scan_exchange_taxonomy", "exchange;webshell", "intrusions", "vulnerable"),
-    ("scan_exchange_type", "exchange;webshell", "system-compromise", "infected-system"),
-    ("scan_exchange_identifier", "exchange;webshell", "exchange-server-webshell", "vulnerable-exchange-server"),
+    ("scan_exchange_taxonomy", "webshell", "intrusions", "vulnerable"),
+    ("scan_exchange_type", "webshell", "system-compromise", "vulnerable-system"),
+    ("scan_exchange_identifier", "webshell", "exchange-server-webshell", "vulnerable-exchange-server"),
 ];
 
 /// A path and a host, each in a column of its own.
 const URL_FUNCTION: &str = "convert_http_host_and_url";
-/// The columns in which that function looks for the host, the first of which counts.
-const HOST_COLUMNS: [&str; 2] = ["cc_dns", "http_host"];
+/// The columns in which that function looks for the host, the first of which counts that says something.
+const HOST_COLUMNS: [&str; 4] = ["cc_dns", "http_host", "hostname", "ip"];
 
 /// What the functions take for nothing.
 const ABSENT: [&str; 2] = ["0", "unknown"];
@@ -351,14 +351,15 @@ impl Report {
     fn converters(&self, function: Option<&str>, target: &str, rules: &mut Rules) -> Result<String, String> {
         let Some(function) = function else { return Ok("any".into()) };
         if function == URL_FUNCTION {
-            let host = HOST_COLUMNS.iter().find(|host| self.mappings().any(|mapping| mapping.column == **host));
-            return Ok(host.map_or_else(|| "any".to_owned(), |host| format!("any | request {host} application")));
+            let has = |host: &&str| self.mappings().any(|mapping| mapping.column == *host);
+            let hosts: Vec<&str> = HOST_COLUMNS.into_iter().filter(|host| has(host)).collect();
+            return Ok(if hosts.is_empty() { "any".to_owned() } else { format!("any | request {} application", hosts.join(",")) });
         }
         if let Some((_, word, value, otherwise)) = LOOKUPS.iter().find(|(name, ..)| *name == function) {
             let map = Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))]);
             rules.maps.insert(function.to_owned(), Value::Table(map));
             rules.otherwise.push((target.to_owned(), (*otherwise).to_owned()));
-            return Ok(format!("map {function}"));
+            return Ok(format!("among {function}"));
         }
         let known = FUNCTIONS.iter().find(|(name, ..)| *name == function);
         let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function {function:?} is not known here"))?;
@@ -631,15 +632,15 @@ columns = "timestamp ip port tag note maker speed power http_url http_host seria
 note = "extra | any"
 speed = "extra"
 power = "extra.watts | any | float"
-http_url = "destination.url | any | request http_host application"
+http_url = "destination.url | any | request http_host,ip application"
 http_host = "destination.fqdn"
 serial = "-"
 
 # New. A person should look at `kind`, `asset` and `delivers`, and whether a column is `secret` or `private`.
 [feed.wreck]
 name = "Wrecks"
-means = "infected-system"
-kind = "bot"
+means = "vulnerable-system"
+kind = "exposed"
 asset = [
     "source.url",
     "source.fqdn",
@@ -649,10 +650,10 @@ columns = "timestamp page name state"
 [feed.wreck.rows]
 page = "source.url"
 name = "source.fqdn"
-state = "classification.type | map scan_exchange_type"
+state = "classification.type | among scan_exchange_type"
 
 [feed.wreck.map.scan_exchange_type]
-"exchange;webshell" = "system-compromise"
+webshell = "system-compromise"
 "#;
 
     fn file(name: &str, text: &str) -> File {
@@ -735,12 +736,12 @@ product.vulnerabilities=cve-2021-44228 protocol.application=lamp source.ip=192.0
         check(
             "wreck.csv",
             "timestamp,page,name,state
-2026-03-01,http://wreck.example.org/,wreck.example.org,exchange;webshell
+2026-03-01,http://wreck.example.org/,wreck.example.org,exchange;webshell;owa
 2026-03-01,,wreck.example.org,
 ",
             "lighthouse/wreck
 classification.type=system-compromise source.fqdn=wreck.example.org source.url=http://wreck.example.org/
-classification.type=infected-system source.fqdn=wreck.example.org",
+classification.type=vulnerable-system source.fqdn=wreck.example.org",
         );
     }
 

@@ -37,9 +37,13 @@ impl Extra {
     }
 }
 
+/// What a row stated as its time that cannot be.
+const TIME_STATED: &str = "time_stated";
+
 fn added(refused: &[Refused], stated: &[(usize, Micros)]) -> Added {
-    let cells = refused.iter().map(|wrong| (wrong.row, wrong.column.clone(), wrong.value.clone()));
-    let times = stated.iter().map(|(row, time)| (*row, "time_stated".to_owned(), time::iso(*time)));
+    let key = |wrong: &Refused| if wrong.is_no_time() { TIME_STATED.to_owned() } else { wrong.column.clone() };
+    let cells = refused.iter().map(|wrong| (wrong.row, key(wrong), wrong.value.clone()));
+    let times = stated.iter().map(|(row, time)| (*row, TIME_STATED.to_owned(), time::iso(*time)));
     let mut added: Added = cells.chain(times).collect();
     added.sort();
     added.dedup_by(|one, other| (one.0, &one.1) == (other.0, &other.1));

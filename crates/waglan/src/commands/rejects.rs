@@ -52,6 +52,11 @@ pub(crate) struct Retry {
     report: Option<String>,
 }
 
+/// The reason of a reject without what only its row has: the value that it quotes, a number of cells, a place in the text. One
+/// for each sort of mistake.
+pub(crate) const SORT: &str = r#"regexp_replace(regexp_replace(regexp_replace(reason,
+    '^"(.|\n)*"(: | gives )', ''), '^[0-9]+ cells?,', 'another number of cells,'), ' at line [0-9]+ column [0-9]+', '')"#;
+
 /// The condition of a query for the rejects of a feed and of a report.
 fn only(feed: Option<&str>, report: Option<&str>) -> String {
     let is = |(column, text): (&str, Option<&str>)| text.map(|text| format!("{column} = '{}'", text.replace('\'', "''")));
@@ -71,12 +76,13 @@ impl Rejects {
 
 impl List {
     async fn run(&self, place: &Place) -> Result<Ended> {
-        // The reason without the value that it quotes: one line for each sort of mistake.
-        const SQL: &str = "SELECT feed, \"column\", regexp_replace(reason, '^\".*\": ', '') AS reason, count(*) AS rows,
+        let sql = format!(
+            "SELECT feed, \"column\", {SORT} AS reason, count(*) AS rows,
             count(DISTINCT report_id) AS reports, min(time) AS first, max(time) AS last
-            FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason";
+            FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason"
+        );
         let desk = place.desk(Access::Read).await?;
-        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: SQL, rows: None }).await?).await?;
+        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
         output::print_batches(&batches, self.format)?;
         Ok(Ended::Done)
     }
