@@ -136,8 +136,9 @@ fn a_document_falls_into_its_rows() {
     let broken = |line: u64, why: &str| format!("rejected {line}: from here on the document is not JSON: {why}\n");
     let none = "rejected 1: the row is no JSON object\nrejected 2: the row is no JSON object\nrejected 3: the row is no JSON object\n";
     let wrong = "rejected 2: the row is not JSON: expected value at line 1 column 8\n";
+    let nowhere = "rejected 1: there are no rows where the feed's table says\n";
     // What is odd about it, the path to the rows, the document, and what it is cut into.
-    let cases: [(&str, &str, &str, &str); 24] = [
+    let cases: [(&str, &str, &str, &str); 28] = [
         ("nothing", "", r#"[{"ip": "192.0.2.1", "port": 80}, {"ip": "192.0.2.2"}]"#, "1: 192.0.2.1|80\n2: 192.0.2.2|\n"),
         ("one row and no list", "", r#"{"ip": "192.0.2.1"}"#, "1: 192.0.2.1\n"),
         ("white space and a byte order mark", "", "\u{feff}\r\n [ \t{\"ip\" :\"a\"} \n , {\"ip\": \"b\"}]\n\n", "1: a\n2: b\n"),
@@ -160,6 +161,10 @@ fn a_document_falls_into_its_rows() {
         ("an answer that is none", "data.*", "Forbidden", &broken(1, "a value is none")),
         ("a page", "", "<html><body>Forbidden</body></html>", "rejected 1: the row is not JSON: expected value at line 1 column 1\n"),
         ("nothing where rows should be", "data.*", r#"{"data": false, "next": null, "text": "}"}"#, ""),
+        ("no rows", "*.*", "{}", ""),
+        ("rows that are none", "*.*", r#"{"1": [], "count": 0}"#, ""),
+        ("an error for rows", "data.*", r#"{"query_status": "unknown_auth_key"}"#, nowhere),
+        ("an error for lists of rows", "*.*", r#"{"error": "Unknown Auth-Key"}"#, nowhere),
         ("depth", "a", &deep, &broken(1, "lists and objects lie too deep in each other")),
         ("a row of 5 megabytes", "*", &long, "2: 2|b\nrejected 1: the row is longer than 4 MiB\n"),
     ];

@@ -31,6 +31,10 @@ pub(in crate::shape) struct Document {
     /// The keys that the path's stars stand for.
     keys: Vec<String>,
     number: u64,
+    /// Whether anything lay where the path leads, were it an empty list, null or false.
+    arrived: bool,
+    /// How the first thing begins that lay beside the path: an error's message, where no rows are.
+    beside: Option<Vec<u8>>,
 }
 
 /// What is to come.
@@ -76,7 +80,18 @@ impl From<io::Error> for Stop {
 
 impl Document {
     pub(in crate::shape) fn new(path: Vec<String>) -> Document {
-        Document { path, buffer: Vec::new(), at: 0, ended: false, next: Next::Value(0), open: Vec::new(), keys: Vec::new(), number: 0 }
+        Document {
+            path,
+            buffer: Vec::new(),
+            at: 0,
+            ended: false,
+            next: Next::Value(0),
+            open: Vec::new(),
+            keys: Vec::new(),
+            number: 0,
+            arrived: false,
+            beside: None,
+        }
     }
 
     /// The next rows. Where the document turns out not to be JSON it ends, with a reject that says so.
@@ -86,7 +101,7 @@ impl Document {
             Ok(()) => {}
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::NotJson(why)) => {
-                self.next = Next::Nothing;
+                (self.next, self.beside) = (Next::Nothing, None);
                 let raw = &self.buffer[self.at..];
                 rows.rejects.push(Reject::new(self.number + 1, None, format!("from here on the document is not JSON: {why}"), raw));
             }
@@ -99,7 +114,12 @@ impl Document {
         while !rows.is_full() {
             let byte = self.peek(input)?;
             match self.next {
-                Next::Nothing => return Ok(()),
+                Next::Nothing => {
+                    if let Some(beside) = self.beside.take().filter(|_| !self.arrived) {
+                        rows.rejects.push(Reject::new(1, None, "there are no rows where the feed's table says", &beside));
+                    }
+                    return Ok(());
+                }
                 Next::Value(0) if byte.is_none() && self.open.is_empty() => return Ok(()),
                 Next::Value(steps) => self.value(steps, byte, input, rows)?,
                 Next::First => self.enter(byte, input)?,
@@ -113,13 +133,17 @@ impl Document {
     fn value<R: Read>(&mut self, steps: usize, byte: Option<u8>, input: &mut Decoded<R>, rows: &mut Builder) -> Result<(), Stop> {
         let in_a_list = steps > self.path.len();
         self.next = Next::Comma;
+        self.arrived |= steps >= self.path.len() || steps > 0 && matches!(byte, Some(b'[' | b'{' | b'n' | b'f'));
         match byte {
             Some(b'[') if !in_a_list => {
                 let named = self.path.get(steps).is_some_and(|step| step != "*");
                 self.open(Open { object: false, steps: if named { steps } else { steps + 1 }, keyed: false })
             }
             Some(b'{') if steps < self.path.len() => self.open(Open { object: true, steps, keyed: false }),
-            _ if steps < self.path.len() => self.pass_by(byte, input),
+            _ if steps < self.path.len() => {
+                self.lies_beside(byte);
+                self.pass_by(byte, input)
+            }
             _ => {
                 let passed = self.pass_over(LONGEST_ROW, input)?;
                 let number = self.number + 1;
@@ -204,6 +228,7 @@ impl Document {
             Some(step) if step == key => self.next = Next::Value(inner.steps + 1),
             _ => {
                 let byte = self.peek(input)?;
+                self.lies_beside(byte);
                 self.pass_by(byte, input)?;
                 self.next = Next::Comma;
             }
@@ -226,6 +251,13 @@ impl Document {
         }
         self.at += 1;
         Ok(key)
+    }
+
+    /// Remembers the value that begins here, but for a null.
+    fn lies_beside(&mut self, begins: Option<u8>) {
+        if begins != Some(b'n') && self.beside.is_none() {
+            self.beside = Some(self.head(self.at));
+        }
     }
 
     /// Passes over a value that holds no rows. Of lists, objects and texts only the end is looked for.
