@@ -1,6 +1,6 @@
 //! Whose events are whose: each event is one delivery's, however often it was read and whoever died meanwhile.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 use event::time::Micros;
@@ -43,28 +43,29 @@ impl Intake<'_> {
         Ok(deliveries.into_iter().map(counted).collect())
     }
 
-    /// Those of a feed's deliveries, of which all are given, that have one of these reports, with their events counted anew. One
-    /// of which days have expired is left out.
-    pub(crate) async fn counted_anew(&self, feed: &str, all: &[Delivery], reports: &BTreeSet<&str>) -> Result<Vec<Delivery>> {
+    /// Those of a feed's deliveries, of which all are given, that have one of these reports: each as it is given, and with its
+    /// events counted anew. One of which days have expired is left out.
+    pub(crate) async fn counted_anew(&self, feed: &str, all: &[Delivery], reports: &BTreeSet<&str>) -> Result<Vec<(Delivery, Delivery)>> {
         let first = self.store.first_unexpired(feed).await?;
         let meant = || all.iter().filter(|delivery| reports.contains(delivery.report_id.as_str()));
         let days: Days = meant().flat_map(|delivery| &delivery.days).copied().collect();
         let shares = shares(all, self.store.events_by_report(feed, Some(&days)).await?);
         let is_whole = |delivery: &&Delivery| from(first, delivery.days.clone()) == delivery.days;
-        Ok(meant().filter(is_whole).map(|delivery| with_events(delivery.clone(), shares[&delivery.id])).collect())
+        let counted = |delivery: &Delivery| (delivery.clone(), with_events(delivery.clone(), shares[&delivery.id]));
+        Ok(meant().filter(is_whole).map(counted).collect())
     }
 
     /// Counts as erased those events of deliveries with these reports that were taken out.
     pub async fn count_erased(&self, reports: &BTreeSet<String>, now: Micros) -> Result<()> {
         let reports: BTreeSet<&str> = reports.iter().map(String::as_str).collect();
-        let all = self.store.deliveries(None).await?;
-        let feeds: BTreeSet<&str> =
-            all.iter().filter(|delivery| reports.contains(delivery.report_id.as_str())).map(|delivery| delivery.feed.as_str()).collect();
+        let mut by_feed: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+        for delivery in self.store.deliveries(None).await? {
+            by_feed.entry(delivery.feed.clone()).or_default().push(delivery);
+        }
+        by_feed.retain(|_, of_feed| of_feed.iter().any(|delivery| reports.contains(delivery.report_id.as_str())));
         let mut revised = Vec::new();
-        for feed in feeds {
-            let of_feed: Vec<Delivery> = all.iter().filter(|delivery| delivery.feed == feed).cloned().collect();
-            for counted in self.counted_anew(feed, &of_feed, &reports).await? {
-                let before = of_feed.iter().find(|delivery| delivery.id == counted.id).cloned().unwrap_or_default();
+        for (feed, of_feed) in by_feed {
+            for (before, counted) in self.counted_anew(&feed, &of_feed, &reports).await? {
                 let taken = before.events.saturating_sub(counted.events);
                 let now = Delivery { events: before.events - taken, erased: before.erased + taken, ..before.clone() };
                 revised.extend((before != now).then_some((before, now)));

@@ -174,7 +174,7 @@ impl Intake<'_> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
         let (tables, defaults) = (self.tables_of(&mut arrival).await?, Defaults { severity: feed.severity });
         let enrich = Complete(Arc::new(move |events| enrich::enrich_by_day(&tables, &defaults, &events)));
-        let append = self.append(&feed.id, arrival.time, arrival.size, None).await?.completed_by(enrich);
+        let append = self.append(&feed.id, [feed], arrival.size, None).await?.completed_by(enrich);
         let (tally, rejects, _) = self.understand(feed, &Kept::of_arrival(&arrival), &append)?;
         Ok(Waiting { version: feed.version.clone(), arrival, tally, events: append.finish().await?, rejects })
     }
@@ -199,14 +199,17 @@ impl Intake<'_> {
         }
     }
 
-    /// Begins an append of a feed's events with the columns that its table has at that time, or to read some days again: that
-    /// any version has.
-    pub(crate) async fn append(&self, feed: &str, at: Micros, size: u64, only_days: Option<&Days>) -> Result<Append> {
+    /// Begins an append of a feed's events, with the columns that some versions of its table have; or one that reads some days
+    /// again.
+    pub(crate) async fn append<'f>(
+        &self,
+        feed: &str,
+        versions: impl IntoIterator<Item = &'f Feed>,
+        size: u64,
+        only_days: Option<&Days>,
+    ) -> Result<Append> {
         const BYTES_A_ROW: u64 = 200;
-        let columns = match only_days {
-            None => columns([self.feed(feed, at)?]),
-            Some(_) => columns(self.catalog.versions(feed)),
-        };
+        let columns = columns(versions);
         let settings = AppendSettings { feed, expected_rows: (size / BYTES_A_ROW) as usize + 1000, columns: &columns, only_days };
         self.store.append(settings).await
     }

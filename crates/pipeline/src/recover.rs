@@ -3,7 +3,7 @@
 //! They are taken in as if they had just arrived. But what was committed stays as it was read, even if it would be read
 //! otherwise today: then it is recorded first, and read again like any other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
 use event::time::Micros;
@@ -41,15 +41,16 @@ impl Intake<'_> {
     /// delivery follows when it is taken up; until then it has no writer.
     async fn record_committed(&self, abandoned: &[store::Arrival], now: Micros) -> Result<()> {
         let known = self.known().await?;
+        let reads_otherwise = |delivery: &&store::Delivery| self.reads_otherwise(delivery, Enrichment::AsRead).unwrap_or(true);
+        let stored = known.values().filter(reads_otherwise).map(|delivery| delivery.feed.as_str());
+        let came = abandoned.iter().filter(|arrival| !self.reads_as_then(arrival)).map(|arrival| arrival.feed.as_str());
+        let read_again: BTreeSet<&str> = stored.chain(came).collect();
         let mut provisional: Vec<store::Delivery> = Vec::new();
         let mut of_feeds = HashMap::new();
         for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
             let feed = arrival.feed.as_str();
-            let reads_otherwise = |delivery: &store::Delivery| self.reads_otherwise(delivery, Enrichment::AsRead).unwrap_or(true);
-            let is_read_again = known.values().any(|delivery| delivery.feed == feed && reads_otherwise(delivery))
-                || abandoned.iter().any(|other| other.feed == feed && !self.reads_as_then(other));
             let is_kept = self.store.has_report(&arrival.report_id).await?;
-            if is_kept && !is_read_again {
+            if is_kept && !read_again.contains(feed) {
                 continue;
             }
             if !of_feeds.contains_key(feed) {
@@ -125,7 +126,7 @@ impl Intake<'_> {
     /// Records what a delivery's report says besides the events that were known to be its own.
     async fn complete(&self, recorded: store::Delivery, now: Micros) -> Result<()> {
         let table = self.feed(&recorded.feed, recorded.time)?;
-        let append = self.append(&recorded.feed, recorded.time, recorded.size, None).await?;
+        let append = self.append(&recorded.feed, [table], recorded.size, None).await?;
         let (tally, rejects, seen) = self.understand(table, &Kept::of_delivery(&recorded, &recorded.tables), &append)?;
         drop(append);
         let whole = store::Delivery {

@@ -153,9 +153,11 @@ impl Intake<'_> {
             Ok(self.store.deliveries(Some(feed)).await?.into_iter().filter(|delivery| !days_of(delivery).is_disjoint(days)).collect())
         };
         let first = touching().await?;
-        let Some(last) = first.last() else { bail!("no delivery of {feed} speaks of {}", store::days_text(days)) };
+        if first.is_empty() {
+            bail!("no delivery of {feed} speaks of {}", store::days_text(days));
+        }
         let size = first.iter().map(|delivery| delivery.size).sum();
-        let append = self.append(feed, last.time, size, Some(days)).await?;
+        let append = self.append(feed, self.catalog.versions(feed), size, Some(days)).await?;
         // What others have committed by now is replaced: so its deliveries must be among those that are read.
         self.store.others_recorded(feed, PATIENCE).await?;
         let deliveries = touching().await?;
@@ -217,31 +219,24 @@ impl Intake<'_> {
             rejects: found.rejected,
         })
     }
-}
 
-impl Intake<'_> {
     /// Records what came of deliveries whose days were read again, and counts anew whose events are whose.
     async fn record_reading(&self, feed: &str, days: &Days, read: Vec<Read>, now: Micros) -> Result<()> {
-        let mut before: HashMap<String, store::Delivery> = HashMap::new();
+        let revised = read.into_iter().map(|read| (read.delivery.id.clone(), read.revised(days, self.writer)));
+        let mut revised: HashMap<String, (store::Delivery, store::Delivery)> = revised.collect();
         let mut all = self.store.deliveries(Some(feed)).await?;
-        before.extend(all.iter().map(|delivery| (delivery.id.clone(), delivery.clone())));
-        let mut revised = HashMap::new();
-        for read in read {
-            let delivery = read.with_all_days().unwrap_or_else(|| read.delivery.clone());
-            before.insert(delivery.id.clone(), delivery);
-            revised.insert(read.delivery.id.clone(), read.revised(days, self.writer));
-        }
         for delivery in &mut all {
-            if let Some(revised) = revised.get(&delivery.id) {
+            if let Some((_, revised)) = revised.get(&delivery.id) {
                 delivery.clone_from(revised);
             }
         }
-        let reports = revised.values().map(|delivery| delivery.report_id.as_str()).collect();
-        for counted in self.counted_anew(feed, &all, &reports).await? {
-            revised.insert(counted.id.clone(), counted);
+        let reports = revised.values().map(|(_, revised)| revised.report_id.as_str()).collect();
+        for (recorded, counted) in self.counted_anew(feed, &all, &reports).await? {
+            let (_, revised) = revised.entry(counted.id.clone()).or_insert_with(|| (recorded, store::Delivery::default()));
+            *revised = counted;
         }
-        let pairs = revised.into_values().filter_map(|now| before.remove(&now.id).map(|before| (before, now)));
-        self.store.revise_deliveries(pairs.filter(|(before, now)| before != now).collect(), now).await
+        let changed = revised.into_values().filter(|(before, now)| before != now);
+        self.store.revise_deliveries(changed.collect(), now).await
     }
 }
 
@@ -307,22 +302,27 @@ impl Read {
         (delivery.days != self.delivery.days).then_some(delivery)
     }
 
-    /// As it is recorded once these days are of the new reading.
-    fn revised(self, reread: &Days, writer: &str) -> store::Delivery {
-        let Read { mut delivery, version, tables, tally, seen } = self;
+    /// As it is recorded until these days are of the new reading, and then.
+    fn revised(self, reread: &Days, writer: &str) -> (store::Delivery, store::Delivery) {
+        let before = self.with_all_days().unwrap_or_else(|| self.delivery.clone());
+        let Read { version, tables, tally, seen, .. } = self;
         // Days that are not read again are of the same reading, or have expired.
-        let others: Days = delivery.days.difference(reread).copied().collect();
-        delivery.days = &seen | &others;
-        (delivery.table_version, delivery.tables) = (version, tables);
-        (delivery.rows, delivery.rejects, delivery.ignored) = (tally.rows, tally.rejected, tally.ignored);
-        delivery.erased = delivery.erased.max(tally.erased);
-        if delivery.writer.is_empty() {
-            delivery.writer = writer.to_owned();
-        }
-        delivery.drift = tally.drift.map(|drift| drift.to_string());
+        let others: Days = before.days.difference(reread).copied().collect();
+        let after = store::Delivery {
+            days: &seen | &others,
+            table_version: version,
+            tables,
+            rows: tally.rows,
+            rejects: tally.rejected,
+            ignored: tally.ignored,
+            erased: before.erased.max(tally.erased),
+            writer: if before.writer.is_empty() { writer } else { &before.writer }.to_owned(),
+            drift: tally.drift.map(|drift| drift.to_string()),
+            ..before.clone()
+        };
         // Whose events are whose is counted when all is committed; of days that have expired it cannot be.
-        let events = delivery.events;
-        with_events(delivery, events)
+        let events = before.events;
+        (before, with_events(after, events))
     }
 }
 
