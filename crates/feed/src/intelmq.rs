@@ -1,5 +1,7 @@
 //! IntelMQ's JSON, written: one event a line, flat, dotted names, those of `extra` too.
 
+use std::collections::HashSet;
+
 use arrow::array::{Array, RecordBatch};
 use event::batch::{self, Cell};
 use event::{Field, Type, taxonomy, time};
@@ -45,11 +47,24 @@ fn push_key(out: &mut String, key: &str) {
 
 fn push_extra(out: &mut String, object: &str) {
     let extra: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object).unwrap_or_default();
+    let mut keys = HashSet::new();
     for (key, value) in extra {
+        let key = allowed_key(&key);
+        // Of two that become one, the later is numbered.
+        let numbered = (2..).map(|number| format!("{key}_{number}"));
+        let key = std::iter::once(key.clone()).chain(numbered).find(|key| keys.insert(key.clone())).expect("numbers do not end");
         push_key(out, &format!("{}.{key}", Field::EXTRA.name()));
         out.push_str(&value.to_string());
         out.push(',');
     }
+}
+
+/// A key of `extra` as IntelMQ allows it: lower case letters of ASCII, digits and `_`, in parts with dots between.
+fn allowed_key(key: &str) -> String {
+    let allowed = |sign: char| if sign.is_ascii_alphanumeric() { sign.to_ascii_lowercase() } else { '_' };
+    let parts = key.split('.').filter(|part| !part.is_empty()).map(|part| part.chars().map(allowed).collect());
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "_".to_owned() } else { parts.join(".") }
 }
 
 /// What IntelMQ's events say of their feed, where the event itself does not.
@@ -78,5 +93,25 @@ fn push_cell(out: &mut String, field: Field, cell: Cell<'_>) {
         Cell::Boolean(truth) => out.push_str(if truth { "true" } else { "false" }),
         Cell::Time(micros) => json_text::push_string(out, &time::iso(micros).replace('Z', "+00:00")),
         Cell::Bytes(bytes) => json_text::push_string(out, &event::id::hex(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(object: &str, expected: &str) {
+        let mut out = String::new();
+        push_extra(&mut out, object);
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn keys_of_extra_are_those_that_the_format_allows() {
+        check(r#"{"tag":"a","stated.source.asn":1}"#, r#""extra.tag":"a","extra.stated.source.asn":1,"#);
+        check(r#"{"Tag":1,"TAG":2,"tag_2":3}"#, r#""extra.tag":1,"extra.tag_2":2,"extra.tag_2_2":3,"#);
+        check(r#"{"HTTP Server":true,"größe":[1],"a..b":{"C":2}}"#, r#""extra.http_server":true,"extra.gr__e":[1],"extra.a.b":{"C":2},"#);
+        check(r#"{"":1,".":2}"#, r#""extra._":1,"extra.__2":2,"#);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::json::writer::{EncoderOptions, make_encoder};
 use clap::ValueEnum;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -77,12 +80,41 @@ pub(crate) fn print_batches(batches: &[RecordBatch], format: Format) -> anyhow::
         Format::Csv => {
             let mut writer = arrow::csv::Writer::new(&mut out);
             for batch in batches {
-                writer.write(batch)?;
+                writer.write(&flat(batch)?)?;
             }
         }
     }
     io::stdout().lock().write_all(&out)?;
     Ok(())
+}
+
+/// A batch with lists and structures as JSON text: a cell of CSV is one value.
+pub(crate) fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !column.data_type().is_nested() {
+            fields.push(field.clone());
+            columns.push(column.clone());
+            continue;
+        }
+        let options = EncoderOptions::default();
+        let mut encoder = make_encoder(field, column, &options)?;
+        let mut texts = StringBuilder::new();
+        for row in 0..column.len() {
+            let mut text = Vec::new();
+            if !encoder.is_null(row) {
+                encoder.encode(row, &mut text);
+            }
+            texts.append_option((!text.is_empty()).then(|| String::from_utf8_lossy(&text)));
+        }
+        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+        columns.push(Arc::new(texts.finish()));
+    }
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+    )?)
 }
 
 /// Whether a person looks at standard error.

@@ -1,4 +1,4 @@
-//! A Python with other engines that read our tables (Delta Lake's own binding, DuckDB, Arrow) and with a server that speaks S3.
+//! A Python with other engines that read our tables (Delta Lake's own binding, DuckDB, ClickHouse, Arrow) and with a server that speaks S3.
 //! It lies in the folder that cargo builds in, and goes with it.
 
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use super::system;
 
 /// Every package with its version, those that others ask for too, so that a test means the same next year.
 const PACKAGES: &[&str] = &[
+    "chdb-core==26.9.0",
     "deltalake==1.6.6",
     "duckdb==2.0.0",
     "pyarrow==26.0.1",

@@ -1,5 +1,7 @@
-//! What SQL can ask beyond SQL: networks, names, bytes. Text and bytes come as views, as the tables have them.
+//! What SQL can ask beyond SQL: networks, names, bytes, reasons, what JSON says. Text and bytes come as views, as the tables have them.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +13,9 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf}
 use datafusion::prelude::SessionContext;
 use event::{Field, value};
 use ipnet::IpNet;
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 /// A part of a host name.
 pub type NamePart = for<'a> fn(&'a str) -> Option<&'a str>;
@@ -38,6 +43,8 @@ pub(super) fn register(session: &SessionContext, names: &NameFunctions) {
     session.register_udf(part_of_name("public_suffix", names.public_suffix));
     session.register_udf(part_of_name("top_level_domain", names.top_level_domain));
     session.register_udf(hex());
+    session.register_udf(sort_of_reason());
+    session.register_udf(json_text());
 }
 
 /// `in_network(source_ip, '192.0.2.0/24')`: null where either is none.
@@ -118,6 +125,75 @@ fn hex() -> ScalarUDF {
             answer(arguments, Arc::new(text))
         }),
     )
+}
+
+/// `sort_of_reason(reason)`: what the rejects of one sort of mistake have in common.
+fn sort_of_reason() -> ScalarUDF {
+    create_udf(
+        "sort_of_reason",
+        vec![DataType::Utf8View],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let reasons = arguments[0].to_array(rows_of(arguments))?;
+            let sorts: StringViewArray = reasons.as_string_view().iter().map(|reason| reason.map(event::reject::sort)).collect();
+            answer(arguments, Arc::new(sorts))
+        }),
+    )
+}
+
+/// `json_text(extra, 'sector')`: null where there is no object or it has no such key.
+fn json_text() -> ScalarUDF {
+    let text = || DataType::Utf8View;
+    create_udf(
+        "json_text",
+        vec![text(), text()],
+        text(),
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| {
+            let rows = rows_of(arguments);
+            let (objects, keys) = (arguments[0].to_array(rows)?, arguments[1].to_array(rows)?);
+            let pairs = objects.as_string_view().iter().zip(keys.as_string_view());
+            let values: StringViewArray = pairs.map(|(object, key)| value_under(key?, object?)).collect();
+            answer(arguments, Arc::new(values))
+        }),
+    )
+}
+
+/// What stands under a key in a JSON object, read no further than to it.
+fn value_under(key: &str, object: &str) -> Option<String> {
+    let mut found = None;
+    // What follows the value may be anything: it is not read.
+    serde_json::Deserializer::from_str(object).deserialize_map(Under { key, found: &mut found }).ok();
+    match found? {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
+struct Under<'a> {
+    key: &'a str,
+    found: &'a mut Option<Value>,
+}
+
+impl<'de> Visitor<'de> for Under<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut object: M) -> std::result::Result<(), M::Error> {
+        while let Some(key) = object.next_key::<Cow<'de, str>>()? {
+            if key == self.key {
+                *self.found = Some(object.next_value()?);
+                return Ok(());
+            }
+            object.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 fn rows_of(arguments: &[ColumnarValue]) -> usize {

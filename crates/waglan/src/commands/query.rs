@@ -16,8 +16,8 @@ use crate::{Ended, Place, memory, output};
 /// SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
 ///
 /// Beside the functions of SQL there are in_network(address, 'cidr'), registrable_domain(host),
-/// public_suffix(host), top_level_domain(host) and hex(bytes); for buckets of time
-/// date_trunc('week', time) and date_bin(interval '6 hours', time).
+/// public_suffix(host), top_level_domain(host), json_text(extra, 'key'), sort_of_reason(reason) and
+/// hex(bytes); for buckets of time date_trunc('week', time) and date_bin(interval '6 hours', time).
 #[derive(Debug, Args)]
 pub(crate) struct Query {
     /// The query, such as "SELECT classification_type, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
@@ -113,7 +113,7 @@ impl Query {
             }
             QueryFormat::Csv => {
                 let mut writer = arrow::csv::Writer::new(io::stdout().lock());
-                desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&batch)?))).await?;
+                desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&output::flat(&batch)?)?))).await?;
             }
             QueryFormat::Json => {
                 let mut writer = arrow::json::LineDelimitedWriter::new(io::stdout().lock());
@@ -122,9 +122,16 @@ impl Query {
             }
             QueryFormat::Idf => {
                 let mut out = io::stdout().lock();
+                let mut told = false;
                 desk::each_batch(answer, |batch| {
                     if event::batch::fields(&batch).next().is_none() {
                         bail!("the answer has no column of an event, such as source_ip: there is nothing to write in IntelMQ's form");
+                    }
+                    let schema = batch.schema();
+                    let is_foreign = |name: &&str| event::batch::schema().column_with_name(name).is_none();
+                    let foreign: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(is_foreign).collect();
+                    if !foreign.is_empty() && !std::mem::replace(&mut told, true) {
+                        output::say(&format!("not written, for no event has such a column: {}", foreign.join(", ")));
                     }
                     let mut text = String::new();
                     feed::intelmq::write(|id| desk.catalog().feed(id), &batch, &mut text);

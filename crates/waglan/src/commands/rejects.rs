@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use arrow::array::AsArray;
 use clap::{Args, Subcommand};
-use desk::{Access, Enrichment, NotKept, Of, Sql, What};
+use desk::{Access, Desk, Enrichment, NotKept, Of, Reread, Sql, What};
 
 use super::{operator, reread};
 use crate::output::Format;
@@ -52,11 +52,6 @@ pub(crate) struct Retry {
     report: Option<String>,
 }
 
-/// The reason of a reject without what only its row has: the value that it quotes, a number of cells, a place in the text. One
-/// for each sort of mistake.
-pub(crate) const SORT: &str = r#"regexp_replace(regexp_replace(regexp_replace(reason,
-    '^"(.|\n)*"(: | gives )', ''), '^[0-9]+ cells?,', 'another number of cells,'), ' at line [0-9]+ column [0-9]+', '')"#;
-
 /// The condition of a query for the rejects of a feed and of a report.
 fn only(feed: Option<&str>, report: Option<&str>) -> String {
     let is = |(column, text): (&str, Option<&str>)| text.map(|text| format!("{column} = '{}'", text.replace('\'', "''")));
@@ -76,13 +71,11 @@ impl Rejects {
 
 impl List {
     async fn run(&self, place: &Place) -> Result<Ended> {
-        let sql = format!(
-            "SELECT feed, \"column\", {SORT} AS reason, count(*) AS rows,
+        const SQL: &str = r#"SELECT feed, "column", sort_of_reason(reason) AS reason, count(*) AS rows,
             count(DISTINCT report_id) AS reports, min(time) AS first, max(time) AS last
-            FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason"
-        );
+            FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason"#;
         let desk = place.desk(Access::Read).await?;
-        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
+        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: SQL, rows: None }).await?).await?;
         output::print_batches(&batches, self.format)?;
         Ok(Ended::Done)
     }
@@ -105,16 +98,7 @@ impl Show {
 impl Retry {
     async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
-        let only = only(self.feed.as_deref(), self.report.as_deref());
-        let sql = format!("SELECT DISTINCT feed, report_id FROM rejects {only}");
-        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
-        let mut of_feeds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for batch in &batches {
-            let (feeds, reports) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-            for (feed, report) in feeds.iter().zip(reports) {
-                of_feeds.entry(feed.unwrap_or_default()).or_default().extend(report.map(str::to_owned));
-            }
-        }
+        let of_feeds = self.reports(&desk).await?;
         if of_feeds.is_empty() {
             // Of a feed without a table there may be rejects all the same; without those, its name may be a slip.
             self.feed.iter().try_for_each(|feed| desk.require(&Of::Feed(feed.clone())))?;
@@ -122,31 +106,53 @@ impl Retry {
         }
         let mut ended = Ended::Done;
         for (feed, report_ids) in of_feeds {
-            let again = async |report_ids: BTreeSet<String>| {
-                let what = What::Reports { feed: Some(feed.to_owned()), report_ids };
-                desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await
-            };
-            let mut done = vec![again(report_ids.clone()).await];
-            // What is not kept any more keeps nothing else from being read again.
-            if matches!(&done[..], [Err(error)] if error.is::<NotKept>()) && report_ids.len() > 1 {
-                done.clear();
-                for report_id in report_ids {
-                    done.push(again(BTreeSet::from([report_id])).await);
-                }
-            }
-            for done in done {
-                let told = done.map_or_else(
+            for read in read_again(&desk, &feed, report_ids).await {
+                let of_one = read.map_or_else(
                     |error| {
                         output::say(&format!("{feed}: not read again: {error:#}"));
                         Ended::WithRejects
                     },
                     |done| reread::tell(&done),
                 );
-                if told == Ended::WithRejects {
-                    ended = told;
+                if of_one == Ended::WithRejects {
+                    ended = of_one;
                 }
             }
         }
         Ok(ended)
     }
+
+    /// The reports with rejects, by feed.
+    async fn reports(&self, desk: &Desk) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let only = only(self.feed.as_deref(), self.report.as_deref());
+        let sql = format!("SELECT DISTINCT feed, report_id FROM rejects {only}");
+        let (batches, _) = desk::collect(desk.query(&operator(), &Sql { text: &sql, rows: None }).await?).await?;
+        let mut of_feeds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for batch in &batches {
+            let (feeds, reports) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            for (feed, report) in feeds.iter().zip(reports) {
+                of_feeds.entry(feed.unwrap_or_default().to_owned()).or_default().extend(report.map(str::to_owned));
+            }
+        }
+        Ok(of_feeds)
+    }
+}
+
+/// Reads reports of a feed again: together, and where one of them cannot be had any more, each by itself, so that it keeps
+/// nothing else from being read.
+async fn read_again(desk: &Desk, feed: &str, report_ids: BTreeSet<String>) -> Vec<Result<Vec<Reread>>> {
+    let again = async |report_ids: BTreeSet<String>| {
+        let what = What::Reports { feed: Some(feed.to_owned()), report_ids };
+        desk.reread(&operator(), &what, Enrichment::AsRead, clock::now()).await
+    };
+    let together = again(report_ids.clone()).await;
+    match &together {
+        Err(error) if error.is::<NotKept>() && report_ids.len() > 1 => {}
+        _ => return vec![together],
+    }
+    let mut each = Vec::new();
+    for report_id in report_ids {
+        each.push(again(BTreeSet::from([report_id])).await);
+    }
+    each
 }

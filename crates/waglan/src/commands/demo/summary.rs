@@ -10,7 +10,6 @@ use testkit::country;
 
 use super::Taken;
 use crate::commands::operator;
-use crate::commands::rejects::SORT;
 
 /// One part of the summary: a heading, a sentence, and a query whose answer is shown.
 struct Part {
@@ -29,7 +28,7 @@ const PARTS: &[Part] = &[
     Part {
         heading: "What could not be read, and why",
         about: "The commonest reasons. Nothing is lost: each row is kept, and can be read again once its feed's table is mended.",
-        sql: "SELECT feed, coalesce(\"column\", '') AS \"column\", SORT AS reason, count(*) AS rows
+        sql: "SELECT feed, coalesce(\"column\", '') AS \"column\", sort_of_reason(reason) AS reason, count(*) AS rows
               FROM rejects GROUP BY 1, 2, 3 ORDER BY rows DESC, feed, reason LIMIT 8",
     },
     Part {
@@ -70,7 +69,7 @@ pub(super) async fn write(desk: &Desk, taken: &Taken, location: &str) -> Result<
     let mut out = String::new();
     head(&mut out, taken)?;
     for part in PARTS {
-        let batches = ask(desk, &part.sql.replace("SORT AS", &format!("{SORT} AS"))).await?;
+        let batches = ask(desk, part.sql).await?;
         if batches.iter().all(|batch| batch.num_rows() == 0) {
             continue;
         }
