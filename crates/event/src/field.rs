@@ -10,7 +10,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
     Text,
+    /// ASCII that can be shown.
+    Ascii,
     Lower,
+    /// The same in lower case.
+    LowerAscii,
     Upper,
     Integer,
     Float,
@@ -27,6 +31,9 @@ pub enum Type {
     Md5,
     Sha1,
     Sha256,
+    Uuid,
+    Country,
+    Transport,
     Severity,
     Registry,
     Tlp,
@@ -84,7 +91,7 @@ fields! {
     DESTINATION_ASN, "destination.asn", "destination_asn", Asn, 0, "destination: AS number";
     DESTINATION_DOMAIN_SUFFIX, "destination.domain_suffix", "destination_domain_suffix", Lower, 0, "destination: the public suffix of the host name";
     DESTINATION_FQDN, "destination.fqdn", "destination_fqdn", Fqdn, 0, "destination: host name, in A-labels";
-    DESTINATION_GEOLOCATION_CC, "destination.geolocation.cc", "destination_geolocation_cc", Upper, 2, "destination: ISO 3166 country code";
+    DESTINATION_GEOLOCATION_CC, "destination.geolocation.cc", "destination_geolocation_cc", Country, 2, "destination: ISO 3166 country code";
     DESTINATION_GEOLOCATION_CITY, "destination.geolocation.city", "destination_geolocation_city", Text, 0, "destination: city";
     DESTINATION_GEOLOCATION_COUNTRY, "destination.geolocation.country", "destination_geolocation_country", Text, 0, "destination: country, in words";
     DESTINATION_GEOLOCATION_LATITUDE, "destination.geolocation.latitude", "destination_geolocation_latitude", Float, 0, "destination: degrees north";
@@ -115,18 +122,18 @@ fields! {
     MALWARE_HASH_MD5, "malware.hash.md5", "malware_hash_md5", Md5, 0, "MD5 of the sample, hexadecimal";
     MALWARE_HASH_SHA1, "malware.hash.sha1", "malware_hash_sha1", Sha1, 0, "SHA-1 of the sample, hexadecimal";
     MALWARE_HASH_SHA256, "malware.hash.sha256", "malware_hash_sha256", Sha256, 0, "SHA-256 of the sample, hexadecimal";
-    MALWARE_NAME, "malware.name", "malware_name", Lower, 0, "the family, lower case";
-    MALWARE_VERSION, "malware.version", "malware_version", Text, 0, "the family's version";
-    MISP_ATTRIBUTE_UUID, "misp.attribute_uuid", "misp_attribute_uuid", Lower, 36, "UUID of the MISP attribute";
-    MISP_EVENT_UUID, "misp.event_uuid", "misp_event_uuid", Lower, 36, "UUID of the MISP event";
+    MALWARE_NAME, "malware.name", "malware_name", LowerAscii, 0, "the family, lower case";
+    MALWARE_VERSION, "malware.version", "malware_version", Ascii, 0, "the family's version";
+    MISP_ATTRIBUTE_UUID, "misp.attribute_uuid", "misp_attribute_uuid", Uuid, 36, "UUID of the MISP attribute";
+    MISP_EVENT_UUID, "misp.event_uuid", "misp_event_uuid", Uuid, 36, "UUID of the MISP event";
     OUTPUT, "output", "output", Json, 0, "what another system wants sent on";
     PRODUCT_FULL_NAME, "product.full_name", "product_full_name", Text, 0, "vendor, name and version in one";
     PRODUCT_NAME, "product.name", "product_name", Lower, 0, "the affected product";
     PRODUCT_VENDOR, "product.vendor", "product_vendor", Lower, 0, "its vendor";
     PRODUCT_VERSION, "product.version", "product_version", Lower, 0, "its version";
     PRODUCT_VULNERABILITIES, "product.vulnerabilities", "product_vulnerabilities", Lower, 0, "CVE identifiers, separated by commas";
-    PROTOCOL_APPLICATION, "protocol.application", "protocol_application", Lower, 100, "such as http or rdp";
-    PROTOCOL_TRANSPORT, "protocol.transport", "protocol_transport", Lower, 11, "tcp, udp, icmp or a number";
+    PROTOCOL_APPLICATION, "protocol.application", "protocol_application", LowerAscii, 100, "such as http or rdp";
+    PROTOCOL_TRANSPORT, "protocol.transport", "protocol_transport", Transport, 11, "tcp, udp, icmp and their kin";
     RAW, "raw", "raw", Base64, 0, "the row as it came; kept with the report, not with the event";
     RTIR_ID, "rtir_id", "rtir_id", Integer, 0, "ticket number in RTIR";
     SCREENSHOT_URL, "screenshot_url", "screenshot_url", Url, 0, "a picture of it";
@@ -138,11 +145,11 @@ fields! {
     SOURCE_ASN, "source.asn", "source_asn", Asn, 0, "source: AS number";
     SOURCE_DOMAIN_SUFFIX, "source.domain_suffix", "source_domain_suffix", Lower, 0, "source: the public suffix of the host name";
     SOURCE_FQDN, "source.fqdn", "source_fqdn", Fqdn, 0, "source: host name, in A-labels";
-    SOURCE_GEOLOCATION_CC, "source.geolocation.cc", "source_geolocation_cc", Upper, 2, "source: ISO 3166 country code";
+    SOURCE_GEOLOCATION_CC, "source.geolocation.cc", "source_geolocation_cc", Country, 2, "source: ISO 3166 country code";
     SOURCE_GEOLOCATION_CITY, "source.geolocation.city", "source_geolocation_city", Text, 0, "source: city";
     SOURCE_GEOLOCATION_COUNTRY, "source.geolocation.country", "source_geolocation_country", Text, 0, "source: country, in words";
-    SOURCE_GEOLOCATION_CYMRU_CC, "source.geolocation.cymru_cc", "source_geolocation_cymru_cc", Upper, 2, "source: country code by Team Cymru";
-    SOURCE_GEOLOCATION_GEOIP_CC, "source.geolocation.geoip_cc", "source_geolocation_geoip_cc", Upper, 2, "source: country code by MaxMind";
+    SOURCE_GEOLOCATION_CYMRU_CC, "source.geolocation.cymru_cc", "source_geolocation_cymru_cc", Country, 2, "source: country code by Team Cymru";
+    SOURCE_GEOLOCATION_GEOIP_CC, "source.geolocation.geoip_cc", "source_geolocation_geoip_cc", Country, 2, "source: country code by MaxMind";
     SOURCE_GEOLOCATION_LATITUDE, "source.geolocation.latitude", "source_geolocation_latitude", Float, 0, "source: degrees north";
     SOURCE_GEOLOCATION_LONGITUDE, "source.geolocation.longitude", "source_geolocation_longitude", Float, 0, "source: degrees east";
     SOURCE_GEOLOCATION_REGION, "source.geolocation.region", "source_geolocation_region", Text, 0, "source: region";

@@ -76,14 +76,32 @@ fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
     Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
 }
 
+/// No form of a time is longer, in bytes.
+const LONGEST: usize = 64;
+
 fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
+    if text.len() > LONGEST {
+        return Err(WRONG);
+    }
+    // `UTC+08:00` and `GMT+8` say what `+08:00` does.
+    for zone in ["UTC", "GMT"] {
+        if let Some((time, stated)) = text.rsplit_once(zone)
+            && let Ok(stated) = self::offset(stated)
+        {
+            return uncommon(time.trim_end(), stated);
+        }
+    }
     let east = FixedOffset::east_opt(offset).ok_or(WRONG)?;
     let local = |time: NaiveDateTime| time.and_local_timezone(east).single().map(|time| time.timestamp_micros()).ok_or(WRONG);
-    let utc = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")).map(str::trim_end);
-    if let Some(text) = utc
-        && !text.contains(',')
+    if let Some(text) = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")) {
+        return uncommon(text.trim_end(), 0);
+    }
+    // A day of the week says nothing, be it right or wrong.
+    if let Some((day, rest)) = text.split_once(", ")
+        && !day.is_empty()
+        && day.bytes().all(|byte| byte.is_ascii_alphabetic())
     {
-        return uncommon(text, 0);
+        return uncommon(rest, offset);
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp_micros());
@@ -114,6 +132,10 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
         "%Y/%m/%d %H:%M:%S",
         "%b %d %H:%M:%S %Y",
         "%a %b %d %H:%M:%S %Y",
+        "%d %b %Y %H:%M:%S",
+        // Two digits of a year come before four, of which they would be the first century's.
+        "%d-%b-%y %H:%M:%S",
+        "%d-%b-%Y %H:%M:%S",
     ] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return local(time);
@@ -215,11 +237,22 @@ mod tests {
         check("2023-02-19T08:01:10.5+08", "2023-02-19T00:01:10.500Z");
         check("Sun Feb 19 00:01:10 2023", "2023-02-19T00:01:10Z");
         check("Sun Feb 19 08:01:10 +0800 2023", "2023-02-19T00:01:10Z");
+        check("2023-02-19 08:01:10 UTC+08:00", "2023-02-19T00:01:10Z");
+        check("2023-02-19T08:01:10GMT+8", "2023-02-19T00:01:10Z");
+        check("Sun, 19 Feb 2023 08:01:10 GMT+0800", "2023-02-19T00:01:10Z");
+        check("Sunday, 19-Feb-23 00:01:10 GMT", "2023-02-19T00:01:10Z");
+        check("Sun, 19-Feb-2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
+        check("Mon, 9 Feb 2023 4:05:06 UTC", "2023-02-09T04:05:06Z");
+        check("19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
+        check("Sun, 19 Feb 2023 00:01:10 EST", "2023-02-19T05:01:10Z");
+        check("Wed, 31 Dec 1969 23:59:59 GMT", "a time before 1970 or after 2199");
         check("2024-02-29 23:59:60", "2024-02-29T23:59:59Z");
         check("2023-02-29 00:00:00", "not a time");
         check("2023-13-01", "not a time");
         check("19.02.2023", "not a time");
         check("", "not a time");
+        check("2023-02-19 UTC+", "not a time");
+        check(&"UTC".repeat(1 << 20), "not a time");
     }
 
     #[test]

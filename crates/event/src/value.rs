@@ -34,6 +34,8 @@ pub fn made_canonical<'a>(field: Field, given: &'a str, out: &'a mut String) -> 
     let definition = field.definition();
     let value = match definition.kind {
         Type::Text | Type::Base64 => plain(given, out),
+        Type::Ascii => printable(plain(given, out))?,
+        Type::LowerAscii => printable(replace(out, |out| out.extend(shown(given).map(|c| c.to_ascii_lowercase()))))?,
         Type::Lower if given.is_ascii() => replace(out, |out| out.extend(shown(given).map(|c| c.to_ascii_lowercase()))),
         Type::Upper if given.is_ascii() => replace(out, |out| out.extend(shown(given).map(|c| c.to_ascii_uppercase()))),
         Type::Lower => replace(out, |out| out.push_str(&shown(given).collect::<String>().to_lowercase())),
@@ -51,6 +53,9 @@ pub fn made_canonical<'a>(field: Field, given: &'a str, out: &'a mut String) -> 
         Type::Md5 => return hash(given, 32, out),
         Type::Sha1 => return hash(given, 40, out),
         Type::Sha256 => return hash(given, 64, out),
+        Type::Uuid => uuid(given, out)?,
+        Type::Country => country(given, out)?,
+        Type::Transport => one_of(given, TRANSPORTS, Wrong("not a transport protocol"))?,
         Type::Severity => one_of(given, &["critical", "high", "medium", "low", "info"], Wrong("not a severity"))?,
         Type::Registry => one_of(given, &["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?,
         Type::Tlp => Tlp::parse(given).ok_or(Wrong("not a TLP label"))?.name(),
@@ -83,6 +88,9 @@ pub fn is_canonical(field: Field, text: &[u8]) -> bool {
         && match field.kind() {
             Type::Text | Type::Base64 => is_shown(text),
             Type::Lower => all_are(LOWER, text),
+            Type::LowerAscii => all_are(LOWER_PRINTABLE, text),
+            Type::Country => text.len() == 2 && text.iter().all(is_of_code),
+            Type::Transport => matches!(text, b"tcp" | b"udp" | b"icmp"),
             Type::Upper => all_are(UPPER, text),
             Type::Ip => ipv4(text).is_some(),
             Type::Fqdn => is_canonical_name(text),
@@ -102,6 +110,9 @@ const CLASSES: [u8; 256] = {
             classes[byte] |= if letter.is_ascii_uppercase() { 0 } else { LOWER };
             classes[byte] |= if letter.is_ascii_lowercase() { 0 } else { UPPER };
         }
+        if is_printable(letter) && !letter.is_ascii_uppercase() {
+            classes[byte] |= LOWER_PRINTABLE;
+        }
         if matches!(letter, b'!' | b'#'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~') {
             classes[byte] |= URL;
         }
@@ -115,6 +126,9 @@ const LOWER: u8 = 1;
 const UPPER: u8 = 2;
 /// The path, query or fragment of a URL.
 const URL: u8 = 4;
+
+/// What can be shown of ASCII, without capital letters.
+const LOWER_PRINTABLE: u8 = 8;
 
 /// Without an early way out: most texts are short, and most are what is asked.
 #[inline]
@@ -151,6 +165,171 @@ fn write(out: &mut String, value: impl std::fmt::Display) {
 const fn is_hidden(byte: u8) -> bool {
     byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7f
 }
+
+const fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
+fn printable(text: &str) -> Result<&str, Wrong> {
+    if text.bytes().all(is_printable) { Ok(text) } else { Err(Wrong("not ASCII that can be shown")) }
+}
+
+/// What a country's code is made of: IntelMQ's rule, by which there are more than ISO's.
+fn is_of_code(byte: &u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit()
+}
+
+fn country<'a>(given: &str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let code = replace(out, |out| out.push_str(&given.to_ascii_uppercase()));
+    if code.len() == 2 && code.as_bytes().iter().all(is_of_code) { Ok(code) } else { Err(Wrong("not a country's code")) }
+}
+
+/// Letters and digits in groups of 8, 4, 4, 4 and 12, in lower case.
+fn uuid<'a>(given: &str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let is_group = |group: &str, length| group.len() == length && group.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let mut groups = given.split('-');
+    let is_whole = [8, 4, 4, 4, 12].into_iter().all(|length| groups.next().is_some_and(|group| is_group(group, length)));
+    if is_whole && groups.next().is_none() {
+        Ok(replace(out, |out| out.push_str(&given.to_ascii_lowercase())))
+    } else {
+        Err(Wrong("not a UUID"))
+    }
+}
+
+/// The protocols that IntelMQ's data format knows, by IANA's keywords.
+const TRANSPORTS: &[&str] = &[
+    "ip",
+    "icmp",
+    "igmp",
+    "ggp",
+    "ipencap",
+    "st2",
+    "tcp",
+    "cbt",
+    "egp",
+    "igp",
+    "bbn-rcc",
+    "nvp",
+    "nvp-ii",
+    "pup",
+    "argus",
+    "emcon",
+    "xnet",
+    "chaos",
+    "udp",
+    "mux",
+    "dcn",
+    "hmp",
+    "prm",
+    "xns-idp",
+    "trunk-1",
+    "trunk-2",
+    "leaf-1",
+    "leaf-2",
+    "rdp",
+    "irtp",
+    "iso-tp4",
+    "netblt",
+    "mfe-nsp",
+    "merit-inp",
+    "sep",
+    "3pc",
+    "idpr",
+    "xtp",
+    "ddp",
+    "idpr-cmtp",
+    "tp++",
+    "il",
+    "ipv6",
+    "sdrp",
+    "ipv6-route",
+    "ipv6-frag",
+    "idrp",
+    "rsvp",
+    "gre",
+    "mhrp",
+    "bna",
+    "esp",
+    "ah",
+    "i-nlsp",
+    "swipe",
+    "narp",
+    "mobile",
+    "tlsp",
+    "skip",
+    "ipv6-icmp",
+    "ipv6-nonxt",
+    "ipv6-opts",
+    "cftp",
+    "sat-expak",
+    "kryptolan",
+    "rvd",
+    "ippc",
+    "sat-mon",
+    "visa",
+    "ipcv",
+    "cpnx",
+    "cphb",
+    "wsn",
+    "pvp",
+    "br-sat-mon",
+    "sun-nd",
+    "wb-mon",
+    "wb-expak",
+    "iso-ip",
+    "vmtp",
+    "secure-vmtp",
+    "vines",
+    "ttp",
+    "nsfnet-igp",
+    "dgp",
+    "tcf",
+    "eigrp",
+    "ospf",
+    "sprite-rpc",
+    "larp",
+    "mtp",
+    "ax.25",
+    "ipip",
+    "micp",
+    "scc-sp",
+    "etherip",
+    "encap",
+    "gmtp",
+    "ifmp",
+    "pnni",
+    "pim",
+    "aris",
+    "scps",
+    "qnx",
+    "a/n",
+    "ipcomp",
+    "snp",
+    "compaq-peer",
+    "ipx-in-ip",
+    "vrrp",
+    "pgm",
+    "l2tp",
+    "ddx",
+    "iatp",
+    "st",
+    "srp",
+    "uti",
+    "smp",
+    "sm",
+    "ptp",
+    "isis",
+    "fire",
+    "crtp",
+    "crdup",
+    "sscopmce",
+    "iplt",
+    "sps",
+    "pipe",
+    "sctp",
+    "fc",
+    "divert",
+];
 
 /// Without an early way out, so that the compiler looks at many bytes together.
 fn is_shown(text: &[u8]) -> bool {
@@ -688,8 +867,25 @@ mod tests {
 
     #[test]
     fn words_and_limits() {
-        check(Field::SOURCE_GEOLOCATION_CC, &[("hk", "HK"), ("HKG", "longer than its field allows")]);
-        check(Field::MALWARE_NAME, &[("Mirai", "mirai"), ("a\0b", "ab"), ("A\0B", "ab"), ("É\0", "é")]);
+        let no_code = "not a country's code";
+        check(
+            Field::SOURCE_GEOLOCATION_CC,
+            &[("hk", "HK"), ("A1", "A1"), ("HKG", no_code), ("D", no_code), ("--", no_code), ("é", no_code)],
+        );
+        let no_protocol = "not a transport protocol";
+        check(Field::PROTOCOL_TRANSPORT, &[("TCP", "tcp"), ("ipv6-icmp", "ipv6-icmp"), ("6", no_protocol), ("unknown", no_protocol)]);
+        check(Field::MALWARE_NAME, &[("Win.Mirai", "win.mirai"), ("übel", "not ASCII that can be shown"), ("a\0b", "ab")]);
+        check(Field::MALWARE_VERSION, &[("1.0 Beta", "1.0 Beta"), ("β", "not ASCII that can be shown")]);
+        check(
+            Field::MISP_EVENT_UUID,
+            &[
+                ("5A1B2C3D-0000-4000-8000-0123456789AB", "5a1b2c3d-0000-4000-8000-0123456789ab"),
+                ("5a1b2c3d-0000-4000-8000-0123456789a", "not a UUID"),
+                ("5a1b2c3d-0000-4000-8000-0123456789ab-", "not a UUID"),
+            ],
+        );
+        check(Field::MALWARE_NAME, &[("Mirai", "mirai"), ("a\0b", "ab"), ("A\0B", "ab")]);
+        check(Field::PRODUCT_NAME, &[("É\0", "é")]);
         check(
             Field::MALWARE_HASH_MD5,
             &[("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"), ("d41d8", "not an MD5 hash")],

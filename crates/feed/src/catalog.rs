@@ -47,7 +47,7 @@ pub struct Beginning {
 impl Beginning {
     /// Of a report in the form of one of its provider's feeds; nothing of what cannot be read so.
     pub fn of(feed: &Feed, report: impl Read) -> Beginning {
-        let mut splitter = Splitter::new(feed, report);
+        let mut splitter = Splitter::new(feed, report).with_any_header();
         let rows = splitter.next_rows().ok().flatten().unwrap_or_default();
         let columns = if rows.lines.is_empty() { 0 } else { rows.header.names.len() };
         let address = (0..columns).find_map(|column| rows.cell(0, column).parse().ok());

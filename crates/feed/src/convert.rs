@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use event::time::{self, Micros};
-use event::value;
+use event::{Wrong, value};
 
 use crate::json_text;
 use crate::rows::{Header, Rows};
@@ -24,6 +24,8 @@ pub enum Value<'a> {
     /// An IPv4 address in its one form: text whose field need not look again.
     Address(Cow<'a, str>),
     Time(Micros),
+    /// A cell that looks like a value and is none: a field refuses it, `extra` keeps it as text.
+    Wrong(Wrong, Cow<'a, str>),
 }
 
 /// A lookup of the table's, in its order.
@@ -44,6 +46,13 @@ impl Map {
     fn one(&self, word: &str) -> Option<&str> {
         let place = self.places.get(&word.to_lowercase());
         place.map(|place| self.entries[*place].1.as_str()).or(self.otherwise.as_deref())
+    }
+
+    /// The first entry, in the map's order, whose word stands anywhere in the text.
+    fn within(&self, text: &str) -> Option<&str> {
+        let text = text.to_lowercase();
+        let entry = self.entries.iter().find(|(word, _)| text.contains(&word.to_lowercase()));
+        entry.map(|(_, value)| value.as_str()).or(self.otherwise.as_deref())
     }
 
     /// The first entry, in the map's order, whose word is among these.
@@ -72,6 +81,7 @@ pub enum Converter {
     Json,
     Map(Arc<Map>),
     Among(Arc<Map>),
+    Within(Arc<Map>),
     Cve,
     Epoch,
     Time,
@@ -131,6 +141,11 @@ pub const CONVERTERS: &[Definition] = &[
     plain("json", "for extra: the cell is JSON", || Converter::Json),
     Definition { name: "map", about: "by [map.NAME]", parse: Parse::Lookup(Converter::Map) },
     Definition { name: "among", about: "by [map.NAME]: its first word that is among the cell's", parse: Parse::Lookup(Converter::Among) },
+    Definition {
+        name: "within",
+        about: "by [map.NAME]: its first word that stands anywhere in the cell",
+        parse: Parse::Lookup(Converter::Within),
+    },
     plain("cve", "the CVE identifiers in it", || Converter::Cve),
     plain("epoch", "seconds or milliseconds since 1970", || Converter::Epoch),
     Definition { name: "time", about: "a time, by strftime's FORMAT or in any common form", parse: Parse::Other(time_format) },
@@ -275,13 +290,20 @@ impl Converter {
             Converter::Any | Converter::Or(_) => Value::Text(text),
             Converter::Lower => Value::Text(Cow::Owned(text.to_lowercase())),
             Converter::Upper => Value::Text(Cow::Owned(text.to_uppercase())),
-            Converter::Int => value::integer(&text).map_or(Value::None, |number| integer(text, number)),
+            Converter::Int => integer(text),
             Converter::Nonzero => match value::integer(&text) {
-                Ok(number) if number != 0 => integer(text, number),
-                _ => Value::None,
+                Ok(0) => Value::None,
+                _ => integer(text),
             },
-            Converter::Float => value::float(&text).map_or(Value::None, |number| Value::Json(json_text::float(number).into())),
-            Converter::Bool => value::boolean(&text).map_or(Value::None, |truth| Value::Json(if truth { "true" } else { "false" }.into())),
+            Converter::Float => match value::float(&text) {
+                Ok(number) => Value::Json(json_text::float(number).into()),
+                Err(_) => Value::Text(text),
+            },
+            Converter::Bool => match value::boolean(&text) {
+                Ok(truth) => Value::Json(if truth { "true" } else { "false" }.into()),
+                // `unknown`, nearly always.
+                Err(_) => Value::None,
+            },
             Converter::Before(mark) => word(text.split_once(mark.as_str()).map(|(before, _)| before.trim())),
             Converter::After(mark) => word(text.rsplit_once(mark.as_str()).map(|(_, after)| after.trim())),
             Converter::Strip(mark) => word(Some(text.strip_prefix(mark.as_str()).unwrap_or(&text))),
@@ -292,15 +314,19 @@ impl Converter {
             }
             Converter::Map(map) => word(map.one(&text)),
             Converter::Among(map) => word(map.among(&text)),
+            Converter::Within(map) => word(map.within(&text)),
             Converter::Cve => word(cve(&text).as_deref()),
             Converter::Epoch => time::epoch(&text).map_or(Value::Text(text), Value::Time),
-            Converter::Time => time::parse(&text).map_or(Value::None, Value::Time),
+            Converter::Time => time::parse(&text).map_or(Value::Text(text), Value::Time),
             Converter::TimeFormat(format) => time::with_format(&text, format, 0).map_or(Value::Text(text), Value::Time),
             Converter::Zone(offset) => time::parse_at(&text, *offset).map_or(Value::Text(text), Value::Time),
             Converter::Base64 => Value::Text(base64(text)),
             Converter::Request { hosts, scheme } => {
                 let host = hosts.iter().find_map(|host| row.cell(host));
-                Value::Text(url_of_request(text, host, row.cell(scheme)))
+                match host.is_none() && !text.contains("//") {
+                    true => Value::Wrong(Wrong("a request without a host"), text),
+                    false => Value::Text(url_of_request(text, host, row.cell(scheme))),
+                }
             }
             Converter::Network => {
                 if text.contains('/') && value::network(&text).is_ok() {
@@ -321,10 +347,15 @@ impl Converter {
     }
 }
 
-/// As JSON has it, which is how it was written where it is digits and no more.
-fn integer(text: Cow<'_, str>, number: i64) -> Value<'_> {
-    let canonical = number > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    Value::Json(if canonical { text } else { number.to_string().into() })
+/// As JSON has it, which is how it was written where it is digits and no more. Of 64 bits: no reader knows longer ones.
+fn integer(text: Cow<'_, str>) -> Value<'_> {
+    let canonical = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    match value::integer(&text) {
+        Ok(number) if !canonical => Value::Json(number.to_string().into()),
+        Ok(_) => Value::Json(text),
+        Err(_) if canonical && text.parse::<u64>().is_ok() => Value::Json(text),
+        Err(_) => Value::Text(text),
+    }
 }
 
 fn list<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
@@ -479,6 +510,7 @@ mod tests {
         let converter = parse(converter, &maps).expect("the converter is known").bound(&rows.header);
         let found = match converter.apply(Cow::Borrowed(given), Row { rows: &rows, row: 0, absent: &Absent::default() }) {
             Value::None => "nothing".to_owned(),
+            Value::Wrong(wrong, text) => format!("{text}: {}", wrong.0),
             Value::Text(text) | Value::Json(text) | Value::Address(text) => text.into_owned(),
             Value::Time(time) => time::iso(time),
         };
@@ -491,9 +523,13 @@ mod tests {
         check("int", "42", "42");
         check("int", "042", "42");
         check("int", "-1", "-1");
-        check("int", "many", "nothing");
+        check("int", "18446744073709551615", "18446744073709551615");
+        check("int", "18446744073709551616", "18446744073709551616");
+        check("int", "many", "many");
         check("nonzero", "0", "nothing");
+        check("nonzero", "7", "7");
         check("float", "1.50", "1.5");
+        check("float", "nan", "nan");
         check("bool", "Y", "true");
         check("before :", "192.0.2.1:443", "192.0.2.1");
         check("after :", "192.0.2.1:443", "443");
@@ -504,14 +540,18 @@ mod tests {
         check("map threat", "Botnet_CC", "c2-server");
         check("map threat", "other", "else");
         check("among threat", "#x b botnet_cc", "c2-server");
+        check("within threat", "#x_Botnet_CC/b", "c2-server");
         check("cve", "x;CVE-2021-44228;cve-2021-44228;cve-20;cve-2020-0688", "cve-2020-0688;cve-2021-44228");
         check("epoch", "1676764870", "2023-02-19T00:01:10Z");
         check("time %d.%m.%Y", "19.02.2023", "2023-02-19T00:00:00Z");
         check("time", "Sun, 19 Feb 2023 00:01:10 GMT", "2023-02-19T00:01:10Z");
+        check("time", "lately", "lately");
         check("zone +08:00", "2023-02-19 08:01:10", "2023-02-19T00:01:10Z");
         check("base64", "hello", "aGVsbG8=");
         check("base64", "aGVsbG8=", "aGVsbG8=");
         check("request host scheme", "GET /a?b HTTP/1.1", "https://example.org/a?b");
+        check("request none scheme", "/index.php?b", "/index.php?b: a request without a host");
+        check("request none scheme", "http://192.0.2.1/a", "http://192.0.2.1/a");
         check("network", "192.0.2.1", "nothing");
         check("address", "0.0.0.0", "nothing");
         check("address", "192.0.2.1", "192.0.2.1");

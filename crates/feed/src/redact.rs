@@ -21,7 +21,7 @@ pub fn is_possible(feed: &Feed) -> bool {
 ///
 /// Fails where the secret may stand under another name: the header lacks it and has columns that the table does not know.
 pub fn is_needed(feed: &Feed, input: impl Read) -> io::Result<bool> {
-    let mut splitter = Splitter::new(feed, input);
+    let mut splitter = Splitter::new(feed, input).with_any_header();
     splitter.next_rows()?;
     let Some(header) = splitter.header() else { return Ok(true) };
     if header.iter().any(|name| feed.is_secret(name)) {
@@ -41,7 +41,7 @@ pub fn is_needed(feed: &Feed, input: impl Read) -> io::Result<bool> {
 
 /// Copies a report without its secrets.
 pub fn copy(feed: &Feed, input: impl Read, mut output: impl Write) -> io::Result<()> {
-    let mut splitter = Splitter::new(feed, input);
+    let mut splitter = Splitter::new(feed, input).with_any_header();
     match &feed.format {
         Format::Csv(format) => copy_csv(feed, format, &mut splitter, &mut output)?,
         Format::JsonLines => {
@@ -55,7 +55,7 @@ pub fn copy(feed: &Feed, input: impl Read, mut output: impl Write) -> io::Result
 }
 
 fn copy_csv(feed: &Feed, format: &Csv, splitter: &mut Splitter<impl Read>, output: &mut impl Write) -> io::Result<()> {
-    let separator = char::from(format.separator);
+    let separator = format.separator.as_str();
     let quote = char::from(format.quote.unwrap_or(b'"'));
     let mut text = String::new();
     let mut has_header = format.header == CsvHeader::None;
@@ -95,10 +95,10 @@ fn secret_columns(feed: &Feed, rows: &Rows) -> Vec<bool> {
     rows.header.names.iter().map(|name| feed.is_secret(name)).collect()
 }
 
-fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separator: char, quote: char) {
+fn push_row<'a>(line: &mut String, cells: impl Iterator<Item = &'a str>, separator: &str, quote: char) {
     for (place, cell) in cells.enumerate() {
         if place > 0 {
-            line.push(separator);
+            line.push_str(separator);
         }
         line.push(quote);
         for c in cell.chars() {

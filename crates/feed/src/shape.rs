@@ -72,13 +72,21 @@ enum Shape {
 impl<R: Read> Splitter<R> {
     pub fn new(feed: &Feed, input: R) -> Splitter<R> {
         let shape = match &feed.format {
-            Format::Csv(format) => Shape::Csv(csv::Csv::new(format.clone(), &feed.columns)),
+            Format::Csv(format) => Shape::Csv(csv::Csv::new(format.clone(), feed)),
             Format::Json { rows } => Shape::Json(json::Document::new(rows.clone())),
             Format::JsonLines => Shape::JsonLines(json::Lines::new(feed.own_names)),
             Format::Lines { pattern, comment } => Shape::Lines(lines::Lines::new(pattern.clone(), comment.clone())),
         };
         let input = UntilDamage { input, damage: None, ended: false };
         Splitter { input: Decoded::new(input, feed.encoding), shape, header: Arc::default(), line: 0 }
+    }
+
+    /// Takes the first row for the header whatever it says: to see whose report it is.
+    pub fn with_any_header(mut self) -> Splitter<R> {
+        if let Shape::Csv(shape) = &mut self.shape {
+            shape.take_any_header();
+        }
+        self
     }
 
     /// The next block, or nothing at the report's end. Where its bytes are damaged it ends, with a reject that says so.

@@ -86,7 +86,8 @@ pub enum Format {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csv {
-    pub separator: u8,
+    /// One character or several.
+    pub separator: String,
     pub quote: Option<u8>,
     pub comment: Option<String>,
     pub header: CsvHeader,
@@ -615,14 +616,17 @@ fn csv(section: &Table) -> Result<Csv, String> {
         Some(Value::String(word)) if word == "commented" => CsvHeader::Commented,
         Some(_) => return Err("csv: header is true, false or \"commented\"".into()),
     };
-    let separator = byte("separator", Some(b','))?.ok_or("csv: separator is empty")?;
+    let separator = text(section, "separator")?.unwrap_or(",");
+    if separator.is_empty() {
+        return Err("csv: separator is empty".into());
+    }
     let quote = byte("quote", Some(b'"'))?;
-    if quote == Some(separator) || separator == b'\n' || quote == Some(b'\n') {
+    if separator.bytes().any(|byte| byte == b'\n' || Some(byte) == quote) || quote == Some(b'\n') {
         return Err("csv: separator, quote and line end must differ".into());
     }
     let skip = section.get("skip").map_or(Some(0), Value::as_integer).and_then(|lines| usize::try_from(lines).ok());
     Ok(Csv {
-        separator,
+        separator: separator.to_owned(),
         quote,
         comment: owned(section, "comment")?,
         header,

@@ -56,7 +56,7 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("category_or_detail", "any | or detail", "any | or detail"),
 ];
 
-/// Functions that look for one word among others: what it becomes, and what all else is.
+/// Functions that look for one word within a cell: what it becomes, and what all else is.
 const LOOKUPS: &[(&str, &str, &str, &str)] = &[
     ("scan_exchange_taxonomy", "webshell", "intrusions", "vulnerable"),
     ("scan_exchange_type", "webshell", "system-compromise", "vulnerable-system"),
@@ -359,7 +359,7 @@ impl Report {
             let map = Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))]);
             rules.maps.insert(function.to_owned(), Value::Table(map));
             rules.otherwise.push((target.to_owned(), (*otherwise).to_owned()));
-            return Ok(format!("among {function}"));
+            return Ok(format!("within {function}"));
         }
         let known = FUNCTIONS.iter().find(|(name, ..)| *name == function);
         let (_, in_extra, in_field) = known.ok_or_else(|| format!("the function {function:?} is not known here"))?;
@@ -650,7 +650,7 @@ columns = "timestamp page name state"
 [feed.wreck.rows]
 page = "source.url"
 name = "source.fqdn"
-state = "classification.type | among scan_exchange_type"
+state = "classification.type | within scan_exchange_type"
 
 [feed.wreck.map.scan_exchange_type]
 webshell = "system-compromise"
@@ -736,7 +736,7 @@ product.vulnerabilities=cve-2021-44228 protocol.application=lamp source.ip=192.0
         check(
             "wreck.csv",
             "timestamp,page,name,state
-2026-03-01,http://wreck.example.org/,wreck.example.org,exchange;webshell;owa
+2026-03-01,http://wreck.example.org/,wreck.example.org,exchange-webshell;owa
 2026-03-01,,wreck.example.org,
 ",
             "lighthouse/wreck

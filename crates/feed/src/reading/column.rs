@@ -63,6 +63,7 @@ impl Column {
     pub(super) fn push(&mut self, value: Value<'_>) -> Result<bool, Wrong> {
         match (value, &mut self.values) {
             (Value::None, _) => return Ok(false),
+            (Value::Wrong(wrong, _), _) => return Err(wrong),
             (Value::Address(address), Values::Text(texts)) if self.field.kind() == Type::Ip => texts.push(&address),
             (Value::Time(time), Values::Time(times)) => times.push(time),
             (Value::Time(time), _) => self.push_text(&time::iso(time))?,

@@ -138,7 +138,7 @@ impl Object {
         }
         match value {
             Value::None => {}
-            Value::Text(text) | Value::Address(text) => self.push_string(&text),
+            Value::Text(text) | Value::Address(text) | Value::Wrong(_, text) => self.push_string(&text),
             Value::Json(json) => self.texts.open().push(&json),
             Value::Time(time) => self.push_string(&time::iso(time)),
         }

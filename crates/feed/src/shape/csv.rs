@@ -5,6 +5,7 @@
 
 mod marks;
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use super::decode::{Decoded, text_of};
 use super::lines::too_long;
 use super::{BLOCK, LONGEST_ROW};
 use crate::rows::{Header, Rows, Span};
-use crate::table::{Csv as Format, CsvHeader};
+use crate::table::{Csv as Format, CsvHeader, Feed};
 
 pub(super) struct Csv {
     format: Format,
     header: Option<Arc<Header>>,
+    /// The columns that the feed's table speaks of: a header has one of them at least. None: every header will do.
+    known: HashSet<String>,
     buffer: Vec<u8>,
     /// Lines read so far.
     line: u64,
@@ -42,11 +45,17 @@ enum End {
 }
 
 const NEVER_CLOSED: &str = "a quote is opened and never closed";
+const NO_HEADER: &str = "the header should stand here, and none of the feed's columns does";
 
 impl Csv {
-    pub(super) fn new(format: Format, columns: &[String]) -> Csv {
-        let header = (format.header == CsvHeader::None).then(|| Arc::new(Header::new(columns.iter().cloned())));
-        Csv { format, header, buffer: Vec::new(), line: 0, ended: false, comment: None, skipping: false }
+    pub(super) fn new(format: Format, feed: &Feed) -> Csv {
+        let header = (format.header == CsvHeader::None).then(|| Arc::new(Header::new(feed.columns.iter().cloned())));
+        let known = feed.columns.iter().chain(feed.assignments.iter().map(|assignment| &assignment.column)).cloned().collect();
+        Csv { format, header, known, buffer: Vec::new(), line: 0, ended: false, comment: None, skipping: false }
+    }
+
+    pub(super) fn take_any_header(&mut self) {
+        self.known.clear();
     }
 
     pub(super) fn header(&self) -> Option<Vec<String>> {
@@ -116,7 +125,7 @@ impl Csv {
     fn cut_text(&mut self, rows: &mut Rows) -> usize {
         let mut text = std::mem::take(&mut rows.text);
         let mut unquoted = String::new();
-        let mut marks = Marks::new(text.as_bytes(), self.format.separator, self.format.quote);
+        let mut marks = Marks::new(text.as_bytes(), self.format.separator.as_bytes()[0], self.format.quote);
         let (mut at, mut quoted, mut one_line) = (0, 0, true);
         let length = text.len();
         rows.cells.reserve(length / 8);
@@ -141,8 +150,12 @@ impl Csv {
                         self.finish_row(rows, &text, Span::new(at, next), first_cell);
                     } else {
                         let cell = |span: Span| text.get(span.range()).or_else(|| unquoted.get(span.after(length))).unwrap_or_default();
-                        let names = rows.cells.drain(first_cell..).map(|span| cell(span).trim().to_owned());
-                        self.header = Some(Arc::new(Header::new(names)));
+                        let names: Vec<String> = rows.cells.drain(first_cell..).map(|span| cell(span).trim().to_owned()).collect();
+                        if self.known.is_empty() || names.iter().any(|name| self.known.contains(name)) {
+                            self.header = Some(Arc::new(Header::new(names)));
+                        } else {
+                            rows.rejects.push(Reject::new(self.line + 1, None, NO_HEADER, &text.as_bytes()[at..next]));
+                        }
                     }
                     one_line &= lines == 1;
                     self.line += lines;
@@ -201,9 +214,8 @@ impl Csv {
 
     fn commented_header(&mut self) -> Header {
         let line = self.comment.take().unwrap_or_default();
-        let separator = char::from(self.format.separator);
         let quote = self.format.quote.map_or('"', char::from);
-        Header::new(line.split(separator).map(|name| name.trim().trim_matches(quote).trim().to_owned()))
+        Header::new(line.split(&self.format.separator).map(|name| name.trim().trim_matches(quote).trim().to_owned()))
     }
 
     /// Cuts one row's cells. A quoted cell with doubled quotes is written anew, and stands after the text.
@@ -219,32 +231,31 @@ impl Csv {
     ) -> End {
         let cells = &mut rows.cells;
         let bytes = text.as_bytes();
-        let Format { separator, quote, .. } = self.format;
+        let quote = self.format.quote;
+        let separator = Separator::new(&self.format.separator);
         let (mut at, mut lines) = (start, 1);
         loop {
             let is_quoted = quote.is_some() && bytes.get(at).copied() == quote;
             // What nearly all quoted cells are: one line without a quote inside, and another cell after it.
             if is_quoted
                 && let Some((close, 0)) = marks.next_quote(at + 1)
-                && bytes.get(close + 1) == Some(&separator)
+                && separator.is_at(bytes, close + 1)
             {
                 cells.push(Span::new(at + 1, close));
                 *quoted += 1;
-                at = close + 2;
+                at = close + 1 + separator.length();
                 continue;
             }
             let end = if is_quoted {
                 let Some((close, doubled, breaks)) = closing_quote(bytes, marks, at + 1) else { return End::Unfinished };
                 // A cell may go on over lines; but where more follows what closes it, that was to open the cell of another row.
-                if breaks > 0 && bytes.get(close + 1).is_some_and(|byte| *byte != separator && !byte.is_ascii_whitespace()) {
+                if breaks > 0 && !separator.is_at(bytes, close + 1) && bytes.get(close + 1).is_some_and(|byte| !byte.is_ascii_whitespace())
+                {
                     return End::Unclosed;
                 }
                 lines += u64::from(breaks);
                 // What stands between the closing quote and the separator belongs to the cell, as other readers have it.
-                let end = match bytes.get(close + 1) {
-                    Some(byte) if *byte == separator || *byte == b'\n' => close + 1,
-                    _ => marks.next_end(close + 1).unwrap_or(bytes.len()),
-                };
+                let end = separator.next_end(bytes, marks, close + 1);
                 *quoted += 1;
                 if doubled || bytes[close + 1..end].iter().any(|byte| *byte != b'\r') {
                     let from = text.len() + unquoted.len();
@@ -255,13 +266,13 @@ impl Csv {
                 }
                 end
             } else {
-                let end = marks.next_end(at).unwrap_or(bytes.len());
-                let line_break = end > at && bytes[end - 1] == b'\r' && bytes.get(end) != Some(&separator);
+                let end = separator.next_end(bytes, marks, at);
+                let line_break = end > at && bytes[end - 1] == b'\r' && !separator.is_at(bytes, end);
                 cells.push(Span::new(at, end - usize::from(line_break)));
                 end
             };
             match bytes.get(end) {
-                Some(byte) if *byte == separator => at = end + 1,
+                Some(_) if separator.is_at(bytes, end) => at = end + separator.length(),
                 Some(_) => return End::At { next: end + 1, lines },
                 None if self.ended => return End::At { next: end, lines },
                 None => return End::Unfinished,
@@ -282,6 +293,41 @@ impl Csv {
             return;
         }
         rows.lines.push((number, whole));
+    }
+}
+
+/// What stands between cells, nearly always one byte.
+#[derive(Clone, Copy)]
+struct Separator<'f> {
+    first: u8,
+    rest: &'f [u8],
+}
+
+impl<'f> Separator<'f> {
+    fn new(text: &'f str) -> Separator<'f> {
+        let (first, rest) = text.as_bytes().split_first().expect("the table's separator is not empty");
+        Separator { first: *first, rest }
+    }
+
+    fn length(self) -> usize {
+        1 + self.rest.len()
+    }
+
+    #[inline]
+    fn is_at(self, bytes: &[u8], place: usize) -> bool {
+        bytes.get(place) == Some(&self.first) && (self.rest.is_empty() || bytes[place + 1..].starts_with(self.rest))
+    }
+
+    /// Where the next separator or line end stands, or the text's end.
+    #[inline]
+    fn next_end(self, bytes: &[u8], marks: &mut Marks<'_>, mut from: usize) -> usize {
+        loop {
+            let Some(end) = marks.next_end(from) else { return bytes.len() };
+            if self.rest.is_empty() || bytes[end] == b'\n' || self.is_at(bytes, end) {
+                return end;
+            }
+            from = end + 1;
+        }
     }
 }
 

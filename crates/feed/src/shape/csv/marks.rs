@@ -7,6 +7,7 @@ const CHUNK: usize = Chunk::LENGTH;
 /// The marks of a text, found as they are asked for.
 pub(super) struct Marks<'t> {
     bytes: &'t [u8],
+    /// What separators begin with.
     separator: u8,
     quote: Option<u8>,
     /// Of the chunk at `start`, a bit for each byte.
@@ -23,7 +24,7 @@ impl<'t> Marks<'t> {
         marks
     }
 
-    /// Where the next separator or line end stands.
+    /// Where the next separator, or what begins like one, or line end stands.
     #[inline]
     pub(super) fn next_end(&mut self, from: usize) -> Option<usize> {
         let ahead = self.reach(from);
