@@ -85,17 +85,15 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     }
     // `UTC+08:00` and `GMT+8` say what `+08:00` does.
     for zone in ["UTC", "GMT"] {
-        if let Some((time, stated)) = text.rsplit_once(zone)
-            && let Ok(stated) = self::offset(stated)
+        let stated = |east: &str| if east.is_empty() { Ok(0) } else { self::offset(east) };
+        if let Some((time, east)) = text.rsplit_once(zone)
+            && let Ok(offset) = stated(east)
         {
-            return uncommon(time.trim_end(), stated);
+            return uncommon(time.trim_end(), offset);
         }
     }
     let east = FixedOffset::east_opt(offset).ok_or(WRONG)?;
     let local = |time: NaiveDateTime| time.and_local_timezone(east).single().map(|time| time.timestamp_micros()).ok_or(WRONG);
-    if let Some(text) = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")) {
-        return uncommon(text.trim_end(), 0);
-    }
     // A day of the week says nothing, be it right or wrong.
     if let Some((day, rest)) = text.split_once(", ")
         && !day.is_empty()

@@ -55,9 +55,9 @@ pub fn made_canonical<'a>(field: Field, given: &'a str, out: &'a mut String) -> 
         Type::Sha256 => return hash(given, 64, out),
         Type::Uuid => uuid(given, out)?,
         Type::Country => country(given, out)?,
-        Type::Transport => one_of(given, TRANSPORTS, Wrong("not a transport protocol"))?,
-        Type::Severity => one_of(given, &["critical", "high", "medium", "low", "info"], Wrong("not a severity"))?,
-        Type::Registry => one_of(given, &["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?,
+        Type::Transport => one_of(given, TRANSPORTS.split(' '), Wrong("not a transport protocol"))?,
+        Type::Severity => one_of(given, ["critical", "high", "medium", "low", "info"], Wrong("not a severity"))?,
+        Type::Registry => one_of(given, ["AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE"], Wrong("not a regional internet registry"))?,
         Type::Tlp => Tlp::parse(given).ok_or(Wrong("not a TLP label"))?.name(),
         Type::ClassificationType => taxonomy::classification(given).ok_or(Wrong("not a classification type"))?.name,
         Type::Taxonomy => taxonomy::taxonomy(given).ok_or(Wrong("not a taxonomy"))?,
@@ -126,7 +126,6 @@ const LOWER: u8 = 1;
 const UPPER: u8 = 2;
 /// The path, query or fragment of a URL.
 const URL: u8 = 4;
-
 /// What can be shown of ASCII, without capital letters.
 const LOWER_PRINTABLE: u8 = 8;
 
@@ -197,139 +196,14 @@ fn uuid<'a>(given: &str, out: &'a mut String) -> Result<&'a str, Wrong> {
 }
 
 /// The protocols that IntelMQ's data format knows, by IANA's keywords.
-const TRANSPORTS: &[&str] = &[
-    "ip",
-    "icmp",
-    "igmp",
-    "ggp",
-    "ipencap",
-    "st2",
-    "tcp",
-    "cbt",
-    "egp",
-    "igp",
-    "bbn-rcc",
-    "nvp",
-    "nvp-ii",
-    "pup",
-    "argus",
-    "emcon",
-    "xnet",
-    "chaos",
-    "udp",
-    "mux",
-    "dcn",
-    "hmp",
-    "prm",
-    "xns-idp",
-    "trunk-1",
-    "trunk-2",
-    "leaf-1",
-    "leaf-2",
-    "rdp",
-    "irtp",
-    "iso-tp4",
-    "netblt",
-    "mfe-nsp",
-    "merit-inp",
-    "sep",
-    "3pc",
-    "idpr",
-    "xtp",
-    "ddp",
-    "idpr-cmtp",
-    "tp++",
-    "il",
-    "ipv6",
-    "sdrp",
-    "ipv6-route",
-    "ipv6-frag",
-    "idrp",
-    "rsvp",
-    "gre",
-    "mhrp",
-    "bna",
-    "esp",
-    "ah",
-    "i-nlsp",
-    "swipe",
-    "narp",
-    "mobile",
-    "tlsp",
-    "skip",
-    "ipv6-icmp",
-    "ipv6-nonxt",
-    "ipv6-opts",
-    "cftp",
-    "sat-expak",
-    "kryptolan",
-    "rvd",
-    "ippc",
-    "sat-mon",
-    "visa",
-    "ipcv",
-    "cpnx",
-    "cphb",
-    "wsn",
-    "pvp",
-    "br-sat-mon",
-    "sun-nd",
-    "wb-mon",
-    "wb-expak",
-    "iso-ip",
-    "vmtp",
-    "secure-vmtp",
-    "vines",
-    "ttp",
-    "nsfnet-igp",
-    "dgp",
-    "tcf",
-    "eigrp",
-    "ospf",
-    "sprite-rpc",
-    "larp",
-    "mtp",
-    "ax.25",
-    "ipip",
-    "micp",
-    "scc-sp",
-    "etherip",
-    "encap",
-    "gmtp",
-    "ifmp",
-    "pnni",
-    "pim",
-    "aris",
-    "scps",
-    "qnx",
-    "a/n",
-    "ipcomp",
-    "snp",
-    "compaq-peer",
-    "ipx-in-ip",
-    "vrrp",
-    "pgm",
-    "l2tp",
-    "ddx",
-    "iatp",
-    "st",
-    "srp",
-    "uti",
-    "smp",
-    "sm",
-    "ptp",
-    "isis",
-    "fire",
-    "crtp",
-    "crdup",
-    "sscopmce",
-    "iplt",
-    "sps",
-    "pipe",
-    "sctp",
-    "fc",
-    "divert",
-];
+const TRANSPORTS: &str = "\
+    ip icmp igmp ggp ipencap st2 tcp cbt egp igp bbn-rcc nvp nvp-ii pup argus emcon xnet chaos udp mux dcn hmp prm xns-idp \
+    trunk-1 trunk-2 leaf-1 leaf-2 rdp irtp iso-tp4 netblt mfe-nsp merit-inp sep 3pc idpr xtp ddp idpr-cmtp tp++ il ipv6 \
+    sdrp ipv6-route ipv6-frag idrp rsvp gre mhrp bna esp ah i-nlsp swipe narp mobile tlsp skip ipv6-icmp ipv6-nonxt \
+    ipv6-opts cftp sat-expak kryptolan rvd ippc sat-mon visa ipcv cpnx cphb wsn pvp br-sat-mon sun-nd wb-mon wb-expak \
+    iso-ip vmtp secure-vmtp vines ttp nsfnet-igp dgp tcf eigrp ospf sprite-rpc larp mtp ax.25 ipip micp scc-sp etherip \
+    encap gmtp ifmp pnni pim aris scps qnx a/n ipcomp snp compaq-peer ipx-in-ip vrrp pgm l2tp ddx iatp st srp uti smp sm \
+    ptp isis fire crtp crdup sscopmce iplt sps pipe sctp fc divert";
 
 /// Without an early way out, so that the compiler looks at many bytes together.
 fn is_shown(text: &[u8]) -> bool {
@@ -345,8 +219,8 @@ fn plain<'a>(given: &'a str, out: &'a mut String) -> &'a str {
     if is_shown(given.as_bytes()) { given } else { replace(out, |out| out.extend(shown(given))) }
 }
 
-fn one_of(given: &str, words: &[&'static str], wrong: Wrong) -> Result<&'static str, Wrong> {
-    words.iter().copied().find(|word| word.eq_ignore_ascii_case(given)).ok_or(wrong)
+fn one_of(given: &str, words: impl IntoIterator<Item = &'static str>, wrong: Wrong) -> Result<&'static str, Wrong> {
+    words.into_iter().find(|word| word.eq_ignore_ascii_case(given)).ok_or(wrong)
 }
 
 /// An IPv4 or IPv6 address, defanged or not; an IPv4-mapped one is IPv4.

@@ -323,10 +323,7 @@ impl Converter {
             Converter::Base64 => Value::Text(base64(text)),
             Converter::Request { hosts, scheme } => {
                 let host = hosts.iter().find_map(|host| row.cell(host));
-                match host.is_none() && !text.contains("//") {
-                    true => Value::Wrong(Wrong("a request without a host"), text),
-                    false => Value::Text(url_of_request(text, host, row.cell(scheme))),
-                }
+                url_of_request(text, host, row.cell(scheme))
             }
             Converter::Network => {
                 if text.contains('/') && value::network(&text).is_ok() {
@@ -404,9 +401,14 @@ fn base64(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `GET /path HTTP/1.1` or `/path`, with the host, as a URL. Without a host, or where it is a URL, the text is left as it is.
-fn url_of_request<'a>(text: Cow<'a, str>, host: Option<&str>, scheme: Option<&str>) -> Cow<'a, str> {
-    let Some(host) = host.filter(|_| !text.starts_with("http://") && !text.starts_with("https://")) else { return text };
+/// `GET /path HTTP/1.1` or `/path`, with the host, as a URL. Where it is a URL the text is left as it is.
+fn url_of_request<'a>(text: Cow<'a, str>, host: Option<&str>, scheme: Option<&str>) -> Value<'a> {
+    let host = match host {
+        _ if text.starts_with("http://") || text.starts_with("https://") => return Value::Text(text),
+        None if text.contains("//") => return Value::Text(text),
+        None => return Value::Wrong(Wrong("a request without a host"), text),
+        Some(host) => host,
+    };
     let path = memchr::memchr(b'/', text.as_bytes()).and_then(|start| text.get(start..)).unwrap_or_default();
     let path = path.split_ascii_whitespace().next().unwrap_or_default();
     let scheme = scheme.filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
@@ -421,7 +423,7 @@ fn url_of_request<'a>(text: Cow<'a, str>, host: Option<&str>, scheme: Option<&st
         url.push_str(host);
     }
     url.push_str(path);
-    Cow::Owned(url)
+    Value::Text(Cow::Owned(url))
 }
 
 /// The entities that JSON and RSS writers leave behind, once, and only with their semicolon.

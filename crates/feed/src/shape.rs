@@ -81,7 +81,7 @@ impl<R: Read> Splitter<R> {
         Splitter { input: Decoded::new(input, feed.encoding), shape, header: Arc::default(), line: 0 }
     }
 
-    /// Takes the first row for the header whatever it says: to see whose report it is.
+    /// Takes the first row for the header whatever it says: to see whose report it is, and what of it is secret.
     pub fn with_any_header(mut self) -> Splitter<R> {
         if let Shape::Csv(shape) = &mut self.shape {
             shape.take_any_header();

@@ -353,7 +353,9 @@ impl Report {
         if function == URL_FUNCTION {
             let has = |host: &&str| self.mappings().any(|mapping| mapping.column == *host);
             let hosts: Vec<&str> = HOST_COLUMNS.into_iter().filter(|host| has(host)).collect();
-            return Ok(if hosts.is_empty() { "any".to_owned() } else { format!("any | request {} application", hosts.join(",")) });
+            // Without any of them a path is no URL, which is what the converter knows.
+            let hosts = if hosts.is_empty() { HOST_COLUMNS.join(",") } else { hosts.join(",") };
+            return Ok(format!("any | request {hosts} application"));
         }
         if let Some((_, word, value, otherwise)) = LOOKUPS.iter().find(|(name, ..)| *name == function) {
             let map = Table::from_iter([((*word).to_owned(), Value::String((*value).to_owned()))]);
@@ -743,6 +745,25 @@ product.vulnerabilities=cve-2021-44228 protocol.application=lamp source.ip=192.0
 classification.type=system-compromise source.fqdn=wreck.example.org source.url=http://wreck.example.org/
 classification.type=vulnerable-system source.fqdn=wreck.example.org",
         );
+    }
+
+    #[test]
+    fn a_path_in_a_report_without_hosts_is_no_url() {
+        let document = r#"{
+"scan_tide": {"feed_name": "Tides", "file_name": "scan_tide"},
+"net": {
+    "feed_name": "Nets", "file_name": "net", "constant_fields": {"classification.type": "scanner"},
+    "required_fields": [["time.source", "timestamp"], ["source.ip", "src_ip"]],
+    "optional_fields": [["destination.url", "http_url", "convert_http_host_and_url", true]]
+}}"#;
+        let made = update(document, &files());
+        assert_eq!(made.refused, []);
+        let files = [files(), vec![file(UPDATED, &made.text)]].concat();
+        let report = "timestamp,src_ip,http_url\n2026-03-01,192.0.2.1,index.php?x=1\n2026-03-01,192.0.2.1,http://net.example.org/\n";
+        let expected = "lighthouse/net
+classification.type=scanner extra.http_url=index.php?x=1 source.ip=192.0.2.1
+classification.type=scanner destination.url=http://net.example.org/ source.ip=192.0.2.1";
+        assert_eq!(events(&files, "net.csv", report).trim_end(), expected);
     }
 
     #[test]

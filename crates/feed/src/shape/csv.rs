@@ -125,7 +125,7 @@ impl Csv {
     fn cut_text(&mut self, rows: &mut Rows) -> usize {
         let mut text = std::mem::take(&mut rows.text);
         let mut unquoted = String::new();
-        let mut marks = Marks::new(text.as_bytes(), self.format.separator.as_bytes()[0], self.format.quote);
+        let mut marks = Marks::new(text.as_bytes(), Separator::new(&self.format.separator).first, self.format.quote);
         let (mut at, mut quoted, mut one_line) = (0, 0, true);
         let length = text.len();
         rows.cells.reserve(length / 8);

@@ -94,70 +94,52 @@ fn network_of(text: &str) -> Result<IpNet> {
 
 /// Null of what is no host name, an address or a URL among them.
 fn part_of_name(name: &'static str, part: NamePart) -> ScalarUDF {
-    create_udf(
-        name,
-        vec![DataType::Utf8View],
-        DataType::Utf8View,
-        Volatility::Immutable,
-        Arc::new(move |arguments: &[ColumnarValue]| {
-            let names = arguments[0].to_array(rows_of(arguments))?;
-            let mut parts = StringViewBuilder::with_capacity(names.len());
-            let mut canonical = String::new();
-            for name in names.as_string_view() {
-                let host = name.and_then(|name| value::text(Field::SOURCE_FQDN, name, &mut canonical).ok());
-                parts.append_option(host.and_then(part));
-            }
-            answer(arguments, Arc::new(parts.finish()))
-        }),
-    )
+    giving_text(name, vec![DataType::Utf8View], move |arguments| {
+        let names = arguments[0].as_string_view();
+        let mut parts = StringViewBuilder::with_capacity(names.len());
+        let mut canonical = String::new();
+        for name in names {
+            let host = name.and_then(|name| value::text(Field::SOURCE_FQDN, name, &mut canonical).ok());
+            parts.append_option(host.and_then(part));
+        }
+        parts.finish()
+    })
 }
 
 /// `hex(id)`: bytes as text, the form in which ids are shown.
 fn hex() -> ScalarUDF {
-    create_udf(
-        "hex",
-        vec![DataType::BinaryView],
-        DataType::Utf8View,
-        Volatility::Immutable,
-        Arc::new(|arguments: &[ColumnarValue]| {
-            let bytes = arguments[0].to_array(rows_of(arguments))?;
-            let text: StringViewArray = bytes.as_binary_view().iter().map(|bytes| bytes.map(event::id::hex)).collect();
-            answer(arguments, Arc::new(text))
-        }),
-    )
+    giving_text("hex", vec![DataType::BinaryView], |arguments| {
+        arguments[0].as_binary_view().iter().map(|bytes| bytes.map(event::id::hex)).collect()
+    })
 }
 
 /// `sort_of_reason(reason)`: what the rejects of one sort of mistake have in common.
 fn sort_of_reason() -> ScalarUDF {
-    create_udf(
-        "sort_of_reason",
-        vec![DataType::Utf8View],
-        DataType::Utf8View,
-        Volatility::Immutable,
-        Arc::new(|arguments: &[ColumnarValue]| {
-            let reasons = arguments[0].to_array(rows_of(arguments))?;
-            let sorts: StringViewArray = reasons.as_string_view().iter().map(|reason| reason.map(event::reject::sort)).collect();
-            answer(arguments, Arc::new(sorts))
-        }),
-    )
+    giving_text("sort_of_reason", vec![DataType::Utf8View], |arguments| {
+        arguments[0].as_string_view().iter().map(|reason| reason.map(event::reject::sort)).collect()
+    })
 }
 
 /// `json_text(extra, 'sector')`: null where there is no object or it has no such key.
 fn json_text() -> ScalarUDF {
-    let text = || DataType::Utf8View;
-    create_udf(
-        "json_text",
-        vec![text(), text()],
-        text(),
-        Volatility::Immutable,
-        Arc::new(|arguments: &[ColumnarValue]| {
-            let rows = rows_of(arguments);
-            let (objects, keys) = (arguments[0].to_array(rows)?, arguments[1].to_array(rows)?);
-            let pairs = objects.as_string_view().iter().zip(keys.as_string_view());
-            let values: StringViewArray = pairs.map(|(object, key)| value_under(key?, object?)).collect();
-            answer(arguments, Arc::new(values))
-        }),
-    )
+    giving_text("json_text", vec![DataType::Utf8View, DataType::Utf8View], |arguments| {
+        let pairs = arguments[0].as_string_view().iter().zip(arguments[1].as_string_view());
+        pairs.map(|(object, key)| value_under(key?, object?)).collect()
+    })
+}
+
+/// A function that gives a text for each row of its arguments.
+fn giving_text(
+    name: &'static str,
+    arguments: Vec<DataType>,
+    texts: impl Fn(&[ArrayRef]) -> StringViewArray + Send + Sync + 'static,
+) -> ScalarUDF {
+    let texts = move |arguments: &[ColumnarValue]| {
+        let rows = rows_of(arguments);
+        let columns: Vec<ArrayRef> = arguments.iter().map(|argument| argument.to_array(rows)).collect::<Result<_>>()?;
+        answer(arguments, Arc::new(texts(&columns)))
+    };
+    create_udf(name, arguments, DataType::Utf8View, Volatility::Immutable, Arc::new(texts))
 }
 
 /// What stands under a key in a JSON object, read no further than to it.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use arrow::datatypes::Schema;
 use clap::{Args, ValueEnum};
 use desk::{Access, Limits, Sql};
 
@@ -127,11 +128,8 @@ impl Query {
                     if event::batch::fields(&batch).next().is_none() {
                         bail!("the answer has no column of an event, such as source_ip: there is nothing to write in IntelMQ's form");
                     }
-                    let schema = batch.schema();
-                    let is_foreign = |name: &&str| event::batch::schema().column_with_name(name).is_none();
-                    let foreign: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).filter(is_foreign).collect();
-                    if !foreign.is_empty() && !std::mem::replace(&mut told, true) {
-                        output::say(&format!("not written, for no event has such a column: {}", foreign.join(", ")));
+                    if !std::mem::replace(&mut told, true) {
+                        tell_foreign(&batch.schema());
                     }
                     let mut text = String::new();
                     feed::intelmq::write(|id| desk.catalog().feed(id), &batch, &mut text);
@@ -142,5 +140,14 @@ impl Query {
             QueryFormat::Parquet => unreachable!("written above"),
         }
         Ok(Ended::Done)
+    }
+}
+
+/// Says which columns of an answer are no event's, and so not in IntelMQ's form.
+fn tell_foreign(answer: &Schema) {
+    let is_foreign = |name: &&str| event::batch::schema().column_with_name(name).is_none();
+    let foreign: Vec<&str> = answer.fields().iter().map(|field| field.name().as_str()).filter(is_foreign).collect();
+    if !foreign.is_empty() {
+        output::say(&format!("not written, for no event has such a column: {}", foreign.join(", ")));
     }
 }
