@@ -71,7 +71,7 @@ impl Span {
 pub struct Rows {
     pub header: Arc<Header>,
     pub text: String,
-    /// Row by row, one for each name of the header.
+    /// For each name of the header, one for each row: column by column, as tables read them.
     pub cells: Vec<Span>,
     /// For shapes whose cells may be JSON values other than text: whether each is.
     pub json: Vec<bool>,
@@ -99,10 +99,13 @@ impl Rows {
             return;
         }
         self.rejects.push(Reject::new(line, None, "the row is cut off", row));
+        // The last of each column, which is as long as there are rows.
+        let (mut place, height) = (0, self.lines.len());
+        self.cells.retain(|_| {
+            place += 1;
+            place % height != 0
+        });
         self.lines.pop();
-        let cells = self.lines.len() * self.header.names.len();
-        self.cells.truncate(cells);
-        self.json.truncate(cells);
     }
 
     /// What stands there.
@@ -132,13 +135,18 @@ impl Rows {
     /// Where it stands.
     #[inline]
     pub fn span(&self, row: usize, column: usize) -> Span {
-        self.cells[row * self.header.names.len() + column]
+        self.cells[self.place(row, column)]
+    }
+
+    #[inline]
+    fn place(&self, row: usize, column: usize) -> usize {
+        column * self.lines.len() + row
     }
 
     /// Where each row's cell stands, white space and all.
     #[inline]
-    pub fn column(&self, column: usize) -> impl Iterator<Item = Span> {
-        self.cells.chunks_exact(self.header.names.len()).map(move |row| row[column])
+    pub fn column(&self, column: usize) -> &[Span] {
+        &self.cells[self.place(0, column)..self.place(0, column + 1)]
     }
 
     /// Where it stands without the white space around it.
@@ -156,12 +164,31 @@ impl Rows {
     /// Whether the cell is a JSON number, truth value, list or object.
     #[inline]
     pub fn is_json(&self, row: usize, column: usize) -> bool {
-        self.json.get(row * self.header.names.len() + column).copied().unwrap_or(false)
+        self.json.get(self.place(row, column)).copied().unwrap_or(false)
     }
 
     pub fn raw(&self, row: usize) -> &str {
         self.text(self.lines[row].1)
     }
+}
+
+/// Cells that were cut row by row, column by column.
+pub(crate) fn by_column(cells: &[Span], width: usize) -> Vec<Span> {
+    // So many rows at a time that what is written of each column fills a line of the processor's cache.
+    const ROWS: usize = 8;
+    let mut columns = vec![Span::MISSING; cells.len()];
+    if width > 0 {
+        let height = cells.len() / width;
+        for (turn, rows) in cells.chunks(ROWS * width).enumerate() {
+            for column in 0..width {
+                let place = column * height + turn * ROWS;
+                for (cell, row) in columns[place..].iter_mut().zip(rows.chunks_exact(width)) {
+                    *cell = row[column];
+                }
+            }
+        }
+    }
+    columns
 }
 
 /// `str::trim` for the white space that reports have; most cells have none.

@@ -23,6 +23,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
+pub(crate) use self::column::says_one_thing;
+
 use self::column::Column;
 use crate::place::{Place, Sink};
 use crate::table::{Definition, LiveFile};

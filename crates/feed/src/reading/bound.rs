@@ -217,7 +217,7 @@ impl Rule {
 
     /// Where each row's cell stands in the text; an empty place where it says nothing.
     pub(super) fn cells(&self, rows: &Rows) -> Vec<Span> {
-        rows.column(self.column).map(|span| self.said(rows, span)).collect()
+        rows.column(self.column).iter().map(|span| self.said(rows, *span)).collect()
     }
 
     /// The cell that stands there, or an empty place where it says nothing.

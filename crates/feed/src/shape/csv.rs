@@ -13,10 +13,10 @@ use std::sync::Arc;
 use event::Reject;
 
 use self::marks::Marks;
-use super::decode::{Decoded, text_of};
+use super::decode::{Decoded, into_text};
 use super::lines::too_long;
 use super::{BLOCK, LONGEST_ROW};
-use crate::rows::{Header, Rows, Span};
+use crate::rows::{Header, Rows, Span, by_column};
 use crate::table::{Csv as Format, CsvHeader, Feed};
 
 pub(super) struct Csv {
@@ -25,6 +25,8 @@ pub(super) struct Csv {
     /// The columns that the feed's table speaks of: a header has one of them at least. None: every header will do.
     known: HashSet<String>,
     buffer: Vec<u8>,
+    /// Room for the cells of a block, row by row.
+    cells: Vec<Span>,
     /// Lines read so far.
     line: u64,
     ended: bool,
@@ -51,7 +53,7 @@ impl Csv {
     pub(super) fn new(format: Format, feed: &Feed) -> Csv {
         let header = (format.header == CsvHeader::None).then(|| Arc::new(Header::new(feed.columns.iter().cloned())));
         let known = feed.columns.iter().chain(feed.assignments.iter().map(|assignment| &assignment.column)).cloned().collect();
-        Csv { format, header, known, buffer: Vec::new(), line: 0, ended: false, comment: None, skipping: false }
+        Csv { format, header, known, buffer: Vec::new(), cells: Vec::new(), line: 0, ended: false, comment: None, skipping: false }
     }
 
     pub(super) fn take_any_header(&mut self) {
@@ -88,13 +90,14 @@ impl Csv {
         let whole = if self.ended { self.buffer.len() } else { memchr::memrchr(b'\n', &self.buffer).map_or(0, |place| place + 1) };
         let mut rest = self.buffer.split_off(whole);
         let head = std::mem::take(&mut self.buffer);
-        let text = match text_of(&head) {
-            std::borrow::Cow::Owned(mended) => mended,
-            std::borrow::Cow::Borrowed(_) => String::from_utf8(head).expect("text_of lends only what is UTF-8"),
-        };
+        let text = into_text(head);
         let length = text.len();
         let mut rows = Rows { text, ..Rows::default() };
-        let done = self.cut_text(&mut rows);
+        let mut cells = std::mem::take(&mut self.cells);
+        let done = self.cut_text(&mut rows, &mut cells);
+        rows.cells = by_column(&cells, rows.header.names.len());
+        cells.clear();
+        self.cells = cells;
         let mut waiting = rows.text.as_bytes()[done..length].to_vec();
         waiting.append(&mut rest);
         if waiting.len() > LONGEST_ROW && !self.ended {
@@ -121,14 +124,13 @@ impl Csv {
         }
     }
 
-    /// Cuts rows out of the text and says how far it came.
-    fn cut_text(&mut self, rows: &mut Rows) -> usize {
+    /// Cuts rows out of the text, their cells one after the other, and says how far it came.
+    fn cut_text(&mut self, rows: &mut Rows, cells: &mut Vec<Span>) -> usize {
         let mut text = std::mem::take(&mut rows.text);
         let mut unquoted = String::new();
         let mut marks = Marks::new(text.as_bytes(), Separator::new(&self.format.separator).first, self.format.quote);
         let (mut at, mut quoted, mut one_line) = (0, 0, true);
         let length = text.len();
-        rows.cells.reserve(length / 8);
         rows.lines.reserve(length / 256);
         while at < length {
             if self.skipping || (self.line as usize) < self.format.skip {
@@ -143,14 +145,14 @@ impl Csv {
             if self.header.is_none() && self.format.header == CsvHeader::Commented {
                 self.header = Some(Arc::new(self.commented_header()));
             }
-            let first_cell = rows.cells.len();
-            match self.split_row(&text, &mut marks, at, rows, &mut unquoted, &mut quoted) {
+            let first_cell = cells.len();
+            match self.split_row(&text, &mut marks, at, cells, &mut unquoted, &mut quoted) {
                 End::At { next, lines } => {
                     if self.header.is_some() {
-                        self.finish_row(rows, &text, Span::new(at, next), first_cell);
+                        self.finish_row(rows, cells, &text, Span::new(at, next), first_cell);
                     } else {
                         let cell = |span: Span| text.get(span.range()).or_else(|| unquoted.get(span.after(length))).unwrap_or_default();
-                        let names: Vec<String> = rows.cells.drain(first_cell..).map(|span| cell(span).trim().to_owned()).collect();
+                        let names: Vec<String> = cells.drain(first_cell..).map(|span| cell(span).trim().to_owned()).collect();
                         if self.known.is_empty() || names.iter().any(|name| self.known.contains(name)) {
                             self.header = Some(Arc::new(Header::new(names)));
                         } else {
@@ -162,11 +164,11 @@ impl Csv {
                     at = next;
                 }
                 End::Unfinished if !self.ended => {
-                    rows.cells.truncate(first_cell);
+                    cells.truncate(first_cell);
                     break;
                 }
                 End::Unfinished | End::Unclosed => {
-                    rows.cells.truncate(first_cell);
+                    cells.truncate(first_cell);
                     at = self.reject_line(&text, at, rows);
                 }
             }
@@ -225,11 +227,10 @@ impl Csv {
         text: &str,
         marks: &mut Marks<'_>,
         start: usize,
-        rows: &mut Rows,
+        cells: &mut Vec<Span>,
         unquoted: &mut String,
         quoted: &mut usize,
     ) -> End {
-        let cells = &mut rows.cells;
         let bytes = text.as_bytes();
         let quote = self.format.quote;
         let separator = Separator::new(&self.format.separator);
@@ -281,15 +282,15 @@ impl Csv {
     }
 
     /// Takes a row in, or as a reject where its cells do not fit the header.
-    fn finish_row(&self, rows: &mut Rows, text: &str, whole: Span, first_cell: usize) {
+    fn finish_row(&self, rows: &mut Rows, cells: &mut Vec<Span>, text: &str, whole: Span, first_cell: usize) {
         let number = self.line + 1;
         let width = self.header.as_ref().map_or(0, |header| header.names.len());
-        let found = rows.cells.len() - first_cell;
+        let found = cells.len() - first_cell;
         if found != width {
-            rows.cells.truncate(first_cell);
-            let cells = if found == 1 { "1 cell".to_owned() } else { format!("{found} cells") };
+            cells.truncate(first_cell);
+            let said = if found == 1 { "1 cell".to_owned() } else { format!("{found} cells") };
             let raw = &text.as_bytes()[whole.range()];
-            rows.rejects.push(Reject::new(number, None, format!("{cells}, where the header has {width}"), raw));
+            rows.rejects.push(Reject::new(number, None, format!("{said}, where the header has {width}"), raw));
             return;
         }
         rows.lines.push((number, whole));

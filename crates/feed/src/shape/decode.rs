@@ -98,3 +98,8 @@ pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     }
     Cow::Owned(text)
 }
+
+/// The same, of bytes that become the text where nothing is to be mended.
+pub(super) fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|wrong| text_of(wrong.as_bytes()).into_owned())
+}

@@ -172,14 +172,15 @@ impl Builder {
 
     fn finish(self) -> Rows {
         let width = self.names.len();
-        let mut cells = vec![Span::MISSING; width * self.rows.len()];
+        let height = self.rows.len();
+        let mut cells = vec![Span::MISSING; width * height];
         let mut json = vec![false; cells.len()];
-        let mut lines = Vec::with_capacity(self.rows.len());
+        let mut lines = Vec::with_capacity(height);
         for (row, (number, span, found)) in self.rows.into_iter().enumerate() {
             lines.push((number, span));
             for (place, span, is_json) in found {
-                cells[row * width + place] = span;
-                json[row * width + place] = is_json;
+                cells[place * height + row] = span;
+                json[place * height + row] = is_json;
             }
         }
         Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, plain: false, lines, rejects: self.rejects }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use event::Reject;
 use regex::Regex;
 
-use super::decode::{Decoded, text_of};
+use super::decode::{Decoded, into_text};
 use super::{BLOCK, LONGEST_ROW};
-use crate::rows::{Header, Rows, Span};
+use crate::rows::{Header, Rows, Span, by_column};
 
 pub(super) struct Lines {
     pattern: Regex,
@@ -31,6 +31,7 @@ impl Lines {
         rows.header = self.header.clone();
         let lines = std::mem::take(&mut rows.lines);
         let mut locations = self.pattern.capture_locations();
+        let mut cells = Vec::new();
         for (number, span) in lines {
             let line = rows.text.get(span.start as usize..span.end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
             let comment = self.comment.as_deref().is_some_and(|comment| line.trim_start().starts_with(comment));
@@ -43,10 +44,11 @@ impl Lines {
             }
             let start = span.start as usize;
             for group in &self.groups {
-                rows.cells.push(locations.get(*group).map_or(Span::MISSING, |(from, to)| Span::new(start + from, start + to)));
+                cells.push(locations.get(*group).map_or(Span::MISSING, |(from, to)| Span::new(start + from, start + to)));
             }
             rows.lines.push((number, Span::new(start, start + line.len())));
         }
+        rows.cells = by_column(&cells, self.groups.len());
         Ok(Some(rows))
     }
 }
@@ -88,7 +90,7 @@ impl LineSource {
             }
         };
         let rest = self.buffer.split_off(end);
-        rows.text = text_of(&std::mem::replace(&mut self.buffer, rest)).into_owned();
+        rows.text = into_text(std::mem::replace(&mut self.buffer, rest));
         self.cut(&mut rows);
         Ok(Some(rows))
     }

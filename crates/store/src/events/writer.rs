@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Result, bail};
-use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{self, FilterBuilder};
 use chrono::{Datelike, NaiveDate};
 use event::id::Id;
 use event::time::{self, Micros};
@@ -18,7 +18,7 @@ use super::EVENTS;
 use super::append::{Complete, Counts, Shared, lock};
 use super::ids::{all_ids, times_of};
 use crate::days::Days;
-use crate::file::{FileWriter, fit, memory_of};
+use crate::file::{FileWriter, fit, memory_of, says_one_thing};
 
 /// Months since year 0.
 pub(crate) type Month = i32;
@@ -174,7 +174,7 @@ impl AppendWriter {
     fn divide(&mut self, batch: &RecordBatch, fates: &[Fate]) -> Result<()> {
         let of = |wanted: Fate| -> Result<Option<RecordBatch>> {
             let mask: BooleanArray = fates.iter().map(|fate| Some(*fate == wanted)).collect();
-            Ok(if mask.true_count() == 0 { None } else { Some(compute::filter_record_batch(batch, &mask)?) })
+            Ok(if mask.true_count() == 0 { None } else { Some(kept(batch, &mask)?) })
         };
         if let Some(suspects) = of(Fate::Suspect)? {
             lock(&self.shared.gathered).suspects.push(suspects)?;
@@ -318,6 +318,18 @@ impl Drop for AppendWriter {
             self.shared.writers.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+/// The rows that the mask keeps. Where these are most of them, a column that says one thing, as many do, is not copied.
+fn kept(batch: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch> {
+    let rows = mask.true_count();
+    let filter = FilterBuilder::new(mask).optimize().build();
+    let keep = |column: &ArrayRef| match 2 * rows > mask.len() && says_one_thing(column) {
+        true => Ok(column.slice(0, rows)),
+        false => filter.filter(column),
+    };
+    let columns = batch.columns().iter().map(keep).collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 /// One batch of these, of at least one, with its rows by time, as most come.

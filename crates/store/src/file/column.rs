@@ -104,6 +104,11 @@ impl Column {
     }
 }
 
+/// Whether every row has the same value, or none.
+pub(crate) fn says_one_thing(array: &ArrayRef) -> bool {
+    only_value(array).is_some()
+}
+
 /// The value that all rows have, if it is one.
 fn only_value(array: &ArrayRef) -> Option<Value> {
     if array.is_empty() {
