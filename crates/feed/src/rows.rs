@@ -176,15 +176,13 @@ impl Rows {
 pub(crate) fn by_column(cells: &[Span], width: usize) -> Vec<Span> {
     // So many rows at a time that what is written of each column fills a line of the processor's cache.
     const ROWS: usize = 8;
+    let Some(height) = cells.len().checked_div(width) else { return Vec::new() };
     let mut columns = vec![Span::MISSING; cells.len()];
-    if width > 0 {
-        let height = cells.len() / width;
-        for (turn, rows) in cells.chunks(ROWS * width).enumerate() {
-            for column in 0..width {
-                let place = column * height + turn * ROWS;
-                for (cell, row) in columns[place..].iter_mut().zip(rows.chunks_exact(width)) {
-                    *cell = row[column];
-                }
+    for (turn, rows) in cells.chunks(ROWS * width).enumerate() {
+        for column in 0..width {
+            let place = column * height + turn * ROWS;
+            for (cell, row) in columns[place..].iter_mut().zip(rows.chunks_exact(width)) {
+                *cell = row[column];
             }
         }
     }
