@@ -200,3 +200,34 @@ fn trim(text: &str) -> &str {
 fn is_white(c: char) -> bool {
     c <= ' '
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_lie_column_by_column() {
+        for (height, width) in [(0, 3), (1, 1), (7, 2), (8, 3), (9, 39), (30, 5)] {
+            let by_row: Vec<Span> = (0..height * width).map(|place| Span::new(place, place + 1)).collect();
+            let places = (0..width).flat_map(|column| (0..height).map(move |row| row * width + column));
+            assert!(by_column(&by_row, width).into_iter().eq(places.map(|place| by_row[place])), "{height} rows of {width}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_cut_off_leaves_the_others_as_they_are() {
+        let text = "a,b\nc,d\ne,f";
+        let cells: Vec<Span> = (0..6).map(|cell| Span::new(2 * cell, 2 * cell + 1)).collect();
+        let mut rows = Rows {
+            header: Arc::new(Header::new(["one", "two"].map(str::to_owned))),
+            text: text.into(),
+            cells: by_column(&cells, 2),
+            lines: (0..3).map(|row| (row as u64 + 1, Span::new(4 * row, text.len().min(4 * row + 4)))).collect(),
+            ..Rows::default()
+        };
+        rows.reject_unended();
+        let left: Vec<[&str; 2]> = (0..rows.len()).map(|row| [rows.cell(row, 0), rows.cell(row, 1)]).collect();
+        assert_eq!(left, [["a", "b"], ["c", "d"]]);
+        assert_eq!(rows.rejects.iter().map(|reject| (reject.line, reject.raw.as_str())).collect::<Vec<_>>(), [(3, "e,f")]);
+    }
+}

@@ -235,8 +235,11 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
 }
 
 fn unknown_column(name: &str, known: &[Column]) -> anyhow::Error {
+    /// More than every table has but that of events.
+    const FEW: usize = 30;
     let likeness = |known: &str| {
-        let within = known.split('_').any(|word| word == name) || known.contains(name) && name.len() > 2;
+        let is_word = |of: &str, word: &str| of.split('_').any(|other| other == word);
+        let within = is_word(known, name) || is_word(name, known) || known.contains(name) && name.len() > 2;
         if within { 1.0 } else { normalized_levenshtein(known, name) }
     };
     let mut alike: Vec<(f64, &str)> = known.iter().map(|column| (likeness(&column.name), column.name.as_str())).collect();
@@ -245,7 +248,11 @@ fn unknown_column(name: &str, known: &[Column]) -> anyhow::Error {
     alike.dedup();
     let alike: Vec<&str> = alike.into_iter().map(|(_, name)| name).take(4).collect();
     match alike.as_slice() {
-        [] => anyhow!("there is no column \"{name}\"; \"DESCRIBE events\" shows all"),
+        [] if known.len() > FEW => anyhow!("there is no column \"{name}\"; \"DESCRIBE events\" shows all"),
+        [] => {
+            let known: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            anyhow!("there is no column \"{name}\"; there are {}", known.join(", "))
+        }
         alike => anyhow!("there is no column \"{name}\"; is it {}?", alike.join(" or ")),
     }
 }

@@ -243,6 +243,8 @@ fn wrong_use_is_told_in_a_sentence() {
     let asked = [
         ("SELECT nosuch FROM events", "error: there is no column \"nosuch\"; \"DESCRIBE events\" shows all\n"),
         ("SELECT sorce_ip FROM events", "error: there is no column \"sorce_ip\"; is it source_ip"),
+        ("SELECT column_name FROM rejects", "error: there is no column \"column_name\"; is it column?\n"),
+        ("SELECT nosuch FROM feeds", "error: there is no column \"nosuch\"; there are id, provider, name, "),
         ("SELECT 1 FROM nothing", "error: table 'nothing' not found\n"),
         ("SELEC 1", "error: sql parser error: Expected: an SQL statement, found: SELEC at Line: 1, Column: 1\n"),
         ("DELETE FROM events", "error: DML not supported: Delete\n"),
