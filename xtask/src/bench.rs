@@ -76,12 +76,14 @@ fn memory(arguments: &[String]) -> anyhow::Result<Outcome> {
 
 /// Builds what is measured, and lets a script run it, beside its peer where it has one: that is a Python package.
 fn script(name: &str, arguments: &[String], unless_said: &[&str]) -> anyhow::Result<Outcome> {
-    let mut build = cargo::cargo();
-    build.args(["build", "--quiet", "--release", "--package", "waglan", "--bin", "waglan"]);
-    cargo::finish(&mut build)?;
-    let mut example = cargo::cargo();
-    example.args(["build", "--quiet", "--release", "--package", "testkit", "--example", "sinkhole_report"]);
-    cargo::finish(&mut example)?;
+    for what in [["waglan", "--bin", "waglan"], ["testkit", "--example", "sinkhole_report"]] {
+        let mut build = cargo::cargo();
+        build.args(["build", "--quiet", "--release", "--package"]).args(what);
+        // Where it fails an older program may lie there, which is not the one to be measured.
+        if !matches!(cargo::finish(&mut build)?, Outcome::Done) {
+            return Ok(Outcome::Failed);
+        }
+    }
     let release = cargo::target_folder()?.join("release");
     let mut measure = std::process::Command::new(crate::test::python()?);
     measure.arg(cargo::root().join("xtask/bench").join(name)).arg(&release);
