@@ -99,12 +99,9 @@ impl Rows {
             return;
         }
         self.rejects.push(Reject::new(line, None, "the row is cut off", row));
-        // The last of each column, which is as long as there are rows.
-        let (mut place, height) = (0, self.lines.len());
-        self.cells.retain(|_| {
-            place += 1;
-            place % height != 0
-        });
+        let height = self.lines.len();
+        self.cells = without_last(&self.cells, height);
+        self.json = without_last(&self.json, height);
         self.lines.pop();
     }
 
@@ -187,6 +184,11 @@ pub(crate) fn by_column(cells: &[Span], width: usize) -> Vec<Span> {
         }
     }
     columns
+}
+
+/// Columns of so many rows, each without its last.
+fn without_last<T: Copy>(columns: &[T], height: usize) -> Vec<T> {
+    columns.chunks_exact(height).flat_map(|column| &column[..height - 1]).copied().collect()
 }
 
 /// `str::trim` for the white space that reports have; most cells have none.

@@ -4,6 +4,7 @@ mod distinct;
 mod functions;
 mod live;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -250,7 +251,9 @@ fn unknown_column(name: &str, known: &[Column]) -> anyhow::Error {
     match alike.as_slice() {
         [] if known.len() > FEW => anyhow!("there is no column \"{name}\"; \"DESCRIBE events\" shows all"),
         [] => {
-            let known: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            // Tables that are joined may have columns of one name.
+            let mut said = HashSet::new();
+            let known: Vec<&str> = known.iter().map(|column| column.name.as_str()).filter(|name| said.insert(*name)).collect();
             anyhow!("there is no column \"{name}\"; there are {}", known.join(", "))
         }
         alike => anyhow!("there is no column \"{name}\"; is it {}?", alike.join(" or ")),

@@ -124,7 +124,7 @@ impl Csv {
         }
     }
 
-    /// Cuts rows out of the text, their cells one after the other, and says how far it came.
+    /// Cuts rows out of the text, their cells row by row, and says how far it came.
     fn cut_text(&mut self, rows: &mut Rows, cells: &mut Vec<Span>) -> usize {
         let mut text = std::mem::take(&mut rows.text);
         let mut unquoted = String::new();
