@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use pipeline::sources::{self, Every};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +27,11 @@ pub struct Configuration {
     pub query: Query,
     pub geo: Geo,
     pub retention: Retention,
+    /// Feeds that are fetched as their tables say, by `PROVIDER/FEED` or `PROVIDER/*`.
+    pub collect: Vec<String>,
+    /// Everything else that deliveries come from, by a name of one's own.
+    pub source: BTreeMap<String, sources::Settings>,
+    pub run: Run,
 }
 
 impl Default for Configuration {
@@ -40,7 +47,26 @@ impl Default for Configuration {
             query: Query::default(),
             geo: Geo::default(),
             retention: Retention::default(),
+            collect: Vec::new(),
+            source: BTreeMap::new(),
+            run: Run::default(),
         }
+    }
+}
+
+/// How the program runs by itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Run {
+    /// Sources that are looked at together; streams are not counted.
+    pub at_once: usize,
+    /// How long those at work may go on when the program is to stop.
+    pub grace: Every,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run { at_once: 4, grace: Every(Duration::from_secs(60)) }
     }
 }
 
@@ -137,6 +163,7 @@ impl Configuration {
         least("threads", configuration.threads.map_or(1, |threads| threads as u64), 1)?;
         least("memory of [query]", configuration.query.memory, 64)?;
         least("seconds of [query]", configuration.query.seconds, 1)?;
+        least("at_once of [run]", configuration.run.at_once as u64, 1)?;
         Ok(configuration)
     }
 }

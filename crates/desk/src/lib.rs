@@ -9,6 +9,7 @@ mod feeds;
 mod intake;
 mod maintenance;
 mod queries;
+mod run;
 mod tables;
 
 pub use actor::{Action, Actor, Role};
@@ -17,7 +18,7 @@ pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use pipeline::{
-    Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find,
+    Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find,
     open as open_delivery, pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};

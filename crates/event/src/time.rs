@@ -1,5 +1,7 @@
 //! Times as the world writes them, to microseconds since 1970 in UTC.
 
+use std::time::Duration;
+
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 
 use crate::value::Wrong;
@@ -147,6 +149,44 @@ fn uncommon(text: &str, offset: i32) -> Result<Micros, Wrong> {
     Err(WRONG)
 }
 
+/// A span as a person writes it: `30s`, `5m`, `1h`, `1d`, `2w`, or several of these after each other.
+pub fn span(given: &str) -> Result<Duration, Wrong> {
+    const NONE: Wrong = Wrong("not a span of time, such as 30s, 5m, 1h or 1d");
+    let (mut all, mut number) = (Duration::ZERO, None);
+    for sign in given.trim().chars() {
+        match (sign.to_digit(10), number) {
+            (Some(digit), before) => {
+                let longer: Option<u64> = before.unwrap_or(0_u64).checked_mul(10).and_then(|more| more.checked_add(digit.into()));
+                number = Some(longer.ok_or(NONE)?);
+            }
+            (None, Some(count)) => {
+                let (_, seconds) = SPANS.iter().find(|(unit, _)| *unit == sign).ok_or(NONE)?;
+                let more = count.checked_mul(*seconds).map(Duration::from_secs).ok_or(NONE)?;
+                all = all.checked_add(more).ok_or(NONE)?;
+                number = None;
+            }
+            (None, None) if sign == ' ' => {}
+            (None, None) => return Err(NONE),
+        }
+    }
+    if number.is_some() || all.is_zero() || all > Duration::from_secs(10 * 365 * 86_400) { Err(NONE) } else { Ok(all) }
+}
+
+/// Units of spans, the longest first, in seconds.
+const SPANS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+
+/// The same, as [`span`] reads it, to the second.
+pub fn span_text(span: Duration) -> String {
+    let (mut left, mut text) = (span.as_secs(), String::new());
+    for (unit, seconds) in SPANS.iter().skip(1) {
+        if left >= *seconds {
+            text += &format!("{}{unit}", left / seconds);
+            left %= seconds;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// Seconds, milliseconds or microseconds since 1970, told apart by their size.
 pub fn epoch(given: &str) -> Result<Micros, Wrong> {
     let seconds: f64 = given.trim().parse().map_err(|_| WRONG)?;
@@ -211,6 +251,19 @@ pub fn iso(time: Micros) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_read_and_written() {
+        for (text, seconds, written) in
+            [("30s", 30, "30s"), ("90m", 5400, "1h30m"), ("1d 2h", 93_600, "1d2h"), ("1w", 604_800, "7d"), ("1h", 3600, "1h")]
+        {
+            let span = span(text).expect(text);
+            assert_eq!((span.as_secs(), span_text(span).as_str()), (seconds, written));
+        }
+        for text in ["", "1", "h", "1x", "0s", "1.5h", "-1h", "99999999999999999999d", "9999w"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 
     #[track_caller]
     fn check(given: &str, expected: &str) {

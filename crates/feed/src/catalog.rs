@@ -144,10 +144,12 @@ impl Catalog {
         versions.iter().find(|feed| feed.since.as_ref().is_none_or(|since| *since <= day)).or(versions.last())
     }
 
-    /// Ids that look like this one, for a message.
+    /// Ids that look like this one, for a message: those that begin so, or else those that have its last word.
     pub fn similar(&self, id: &str) -> Vec<&str> {
         let word = id.rsplit('/').next().unwrap_or(id);
-        self.feeds.keys().map(String::as_str).filter(|known| known.contains(word) || known.starts_with(id)).take(5).collect()
+        let all = || self.feeds.keys().map(String::as_str);
+        let begin: Vec<&str> = all().filter(|known| known.starts_with(id)).take(5).collect();
+        if begin.is_empty() { all().filter(|known| known.contains(word)).take(5).collect() } else { begin }
     }
 
     /// The provider's feed that a file is of: by its name, or where that says nothing by its header, in whichever order;

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use event::time::{self, Micros};
-use event::{Wrong, value};
+use event::{Field, Wrong, value};
 
 use crate::json_text;
 use crate::rows::{Header, Rows};
@@ -96,6 +96,7 @@ pub enum Converter {
     },
     Network,
     Address,
+    Host,
     Or(String),
     Html,
     Write(String),
@@ -158,6 +159,7 @@ pub const CONVERTERS: &[Definition] = &[
     },
     plain("network", "only if it is a network with a prefix", || Converter::Network),
     plain("address", "only if it is one address, and not 0.0.0.0", || Converter::Address),
+    plain("host", "only if it is a host's name", || Converter::Host),
     with_text("or", "the cell of column TEXT where this one has no value", Converter::Or),
     plain("html", "with HTML's entities resolved", || Converter::Html),
     with_text("write", "TEXT with {} for the cell and {COLUMN} for another", Converter::Write),
@@ -332,6 +334,10 @@ impl Converter {
                     Value::None
                 }
             }
+            Converter::Host => match value::text(Field::SOURCE_FQDN, &text, &mut String::new()) {
+                Ok(_) => Value::Text(text),
+                Err(_) => Value::None,
+            },
             Converter::Address => match value::ipv4(text.as_bytes()) {
                 Some(Ipv4Addr::UNSPECIFIED) => Value::None,
                 Some(_) => Value::Address(text),
@@ -559,6 +565,9 @@ mod tests {
         check("address", "192.0.2.1", "192.0.2.1");
         check("address", "2001:DB8::1", "2001:DB8::1");
         check("address", "example.org", "nothing");
+        check("host", "192.0.2.1", "nothing");
+        check("host", "no name", "nothing");
+        check("host", "WWW[.]example.org", "WWW[.]example.org");
         check("html", "a&amp;b&copy=1&#x41;", "a&b&copy=1A");
         check("write {}/{mask}", "192.0.2.0", "192.0.2.0/24");
         check("write {}/{none}", "192.0.2.0", "nothing");

@@ -44,12 +44,12 @@ pub fn copy(feed: &Feed, input: impl Read, mut output: impl Write) -> io::Result
     let mut splitter = Splitter::new(feed, input).with_any_header();
     match &feed.format {
         Format::Csv(format) => copy_csv(feed, format, &mut splitter, &mut output)?,
-        Format::JsonLines => {
+        Format::JsonLines(_) => {
             while let Some(rows) = splitter.next_rows()? {
                 write_json(feed, &rows, &mut output)?;
             }
         }
-        Format::Json { .. } | Format::Lines { .. } => unreachable!("refused when the table was read"),
+        _ => unreachable!("refused when the table was read"),
     }
     output.flush()
 }

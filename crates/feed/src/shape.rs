@@ -3,8 +3,16 @@
 
 mod csv;
 mod decode;
+mod gather;
+mod html;
 mod json;
 mod lines;
+mod misp;
+mod pairs;
+mod prose;
+mod stix;
+mod whole;
+mod xml;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -64,21 +72,34 @@ impl<R> std::fmt::Debug for Splitter<R> {
 
 enum Shape {
     Csv(csv::Csv),
+    Html(html::Html),
     Json(json::Document),
     JsonLines(json::Lines),
     Lines(lines::Lines),
+    Misp(misp::Misp),
+    Pairs(pairs::Pairs),
+    Prose(prose::Prose),
+    Stix(stix::Stix),
+    Xml(xml::Xml),
 }
 
 impl<R: Read> Splitter<R> {
     pub fn new(feed: &Feed, input: R) -> Splitter<R> {
         let shape = match &feed.format {
             Format::Csv(format) => Shape::Csv(csv::Csv::new(format.clone(), feed)),
-            Format::Json { rows } => Shape::Json(json::Document::new(rows.clone())),
-            Format::JsonLines => Shape::JsonLines(json::Lines::new(feed.own_names)),
-            Format::Lines { pattern, comment } => Shape::Lines(lines::Lines::new(pattern.clone(), comment.clone())),
+            Format::Html(format) => Shape::Html(html::Html::new(format.clone(), feed)),
+            Format::Json { rows, row } => Shape::Json(json::Document::new(rows.clone(), row.clone())),
+            Format::JsonLines(row) => Shape::JsonLines(json::Lines::new(feed.own_names, row.clone())),
+            Format::Lines(format) => Shape::Lines(lines::Lines::new(format.clone())),
+            Format::Misp => Shape::Misp(misp::Misp::new(feed)),
+            Format::Pairs(format) => Shape::Pairs(pairs::Pairs::new(format.clone())),
+            Format::Prose(format) => Shape::Prose(prose::Prose::new(format.clone())),
+            Format::Stix => Shape::Stix(stix::Stix::default()),
+            Format::Xml { rows } => Shape::Xml(xml::Xml::new(rows.clone())),
         };
         let input = UntilDamage { input, damage: None, ended: false };
-        Splitter { input: Decoded::new(input, feed.encoding), shape, header: Arc::default(), line: 0 }
+        let says_itself = matches!(shape, Shape::Html(_) | Shape::Xml(_));
+        Splitter { input: Decoded::new(input, feed.encoding, says_itself), shape, header: Arc::default(), line: 0 }
     }
 
     /// Takes the first row for the header whatever it says: to see whose report it is, and what of it is secret.
@@ -93,9 +114,15 @@ impl<R: Read> Splitter<R> {
     pub fn next_rows(&mut self) -> io::Result<Option<Rows>> {
         let rows = match &mut self.shape {
             Shape::Csv(shape) => shape.next_rows(&mut self.input),
+            Shape::Html(shape) => shape.next_rows(&mut self.input),
             Shape::Json(shape) => shape.next_rows(&mut self.input),
             Shape::JsonLines(shape) => shape.next_rows(&mut self.input),
             Shape::Lines(shape) => shape.next_rows(&mut self.input),
+            Shape::Misp(shape) => shape.next_rows(&mut self.input),
+            Shape::Pairs(shape) => shape.next_rows(&mut self.input),
+            Shape::Prose(shape) => shape.next_rows(&mut self.input),
+            Shape::Stix(shape) => shape.next_rows(&mut self.input),
+            Shape::Xml(shape) => shape.next_rows(&mut self.input),
         }?;
         if let Some(mut rows) = rows {
             // A JSON row says itself where it ends.

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use event::taxonomy::{self, Classification};
+use event::time;
 use event::{Delivers, Field, Kind, May, Severity, Tlp};
 use regex::Regex;
 use toml::{Table, Value};
@@ -73,15 +74,67 @@ pub struct Feed {
 #[derive(Clone, Debug)]
 pub enum Format {
     Csv(Csv),
-    /// Steps from the document to its rows; `*` stands for all of a list or an object.
+    Html(Html),
+    /// With steps from the document to its rows; `*` stands for all of a list or an object.
     Json {
         rows: Vec<String>,
+        row: JsonRow,
     },
-    JsonLines,
-    Lines {
-        pattern: Regex,
-        comment: Option<String>,
+    JsonLines(JsonRow),
+    Lines(Lines),
+    /// MISP's events.
+    Misp,
+    Pairs(Pairs),
+    Prose(Prose),
+    /// STIX, and pages of TAXII.
+    Stix,
+    /// The names of elements, from the document's own to the rows'; `*` stands for any.
+    Xml {
+        rows: Vec<String>,
     },
+}
+
+/// What a row of JSON may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonRow {
+    /// Steps from the row to a list of which each element makes a row.
+    pub each: Vec<String>,
+    /// Whether a row may be a value that is no object: it is the column `value`.
+    pub plain: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Html {
+    /// Which of the page's tables, counted from one; none: all that have the feed's columns.
+    pub table: Option<usize>,
+    /// Whether a table's first row names its cells; else the feed's `columns` do.
+    pub header: bool,
+    /// Whether a cell's link is a column too, `NAME.link`.
+    pub links: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Lines {
+    pub pattern: Regex,
+    pub comment: Option<String>,
+    /// Lines that say nothing.
+    pub skip: Option<Regex>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pairs {
+    pub between: String,
+    pub equals: String,
+    pub quote: Option<u8>,
+    pub comment: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prose {
+    /// Whether names count that nobody defanged.
+    pub bare: bool,
+    /// The sorts of indicators that are wanted; all if there are none.
+    pub find: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,8 +276,13 @@ const KEYS: &[&str] = &[
     "since",
     "encoding",
     "csv",
+    "html",
     "json",
+    "jsonl",
     "lines",
+    "pairs",
+    "prose",
+    "xml",
     "rows",
     "always",
     "map",
@@ -351,7 +409,7 @@ fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Pattern
         home: owned(table, "home")?,
         docs: owned(table, "docs")?,
         fetch: owned(table, "fetch")?,
-        every: owned(table, "every")?,
+        every: every(table)?,
         encoding: encoding(table)?,
         means: means(table)?,
         severity: word(table, "severity")?,
@@ -383,11 +441,16 @@ fn build(id: &str, provider_table: &Table, table: &Table, patterns: &mut Pattern
 /// What no single key shows.
 fn check(feed: &Feed) -> Result<(), String> {
     let maps_time = feed.assignments.iter().any(|assignment| assignment.target == Target::Field(Field::TIME_OBSERVATION));
-    let rewritable = matches!(feed.format, Format::Csv(_) | Format::JsonLines);
+    let rewritable = matches!(&feed.format, Format::Csv(_)) || matches!(&feed.format, Format::JsonLines(row) if *row == JsonRow::default());
     if !rewritable && !feed.secret.is_empty() {
         return Err("secret columns can be taken out of csv and jsonl only".into());
     }
-    if matches!(&feed.format, Format::Csv(Csv { header: CsvHeader::None, .. })) && feed.columns.is_empty() {
+    let is_nameless = match &feed.format {
+        Format::Csv(csv) => csv.header == CsvHeader::None,
+        Format::Html(html) => !html.header,
+        _ => false,
+    };
+    if is_nameless && feed.columns.is_empty() {
         return Err("without a header, columns must name the cells".into());
     }
     let typed = |assignment: &Assignment| assignment.target == Target::Field(Field::CLASSIFICATION_TYPE);
@@ -479,6 +542,14 @@ fn pattern(table: &Table, key: &str) -> Result<Option<Regex>, String> {
 fn encoding(table: &Table) -> Result<Option<&'static encoding_rs::Encoding>, String> {
     let Some(label) = text(table, "encoding")? else { return Ok(None) };
     encoding_rs::Encoding::for_label(label.as_bytes()).map(Some).ok_or_else(|| format!("encoding: \"{label}\" is none that is known"))
+}
+
+fn every(table: &Table) -> Result<Option<String>, String> {
+    let every = owned(table, "every")?;
+    if let Some(wrong) = every.as_deref().and_then(|every| time::span(every).err()) {
+        return Err(format!("every: {}", wrong.0));
+    }
+    Ok(every)
 }
 
 fn means(table: &Table) -> Result<Option<&'static Classification>, String> {
@@ -587,29 +658,95 @@ fn format(table: &Table) -> Result<(Format, bool), String> {
     let section = |key: &str| table.get(key).and_then(Value::as_table).unwrap_or(&none);
     Ok(match text(table, "format")?.ok_or("format is missing: say what shape the report has")? {
         "csv" => (Format::Csv(csv(section("csv"))?), false),
-        "json" => (Format::Json { rows: json_path(section("json"))? }, false),
-        "jsonl" => (Format::JsonLines, false),
-        "intelmq" => (Format::JsonLines, true),
+        "html" => (Format::Html(html(section("html"))?), false),
+        "json" => (Format::Json { rows: path(section("json"), "rows")?, row: json_row(section("json"))? }, false),
+        "jsonl" => (Format::JsonLines(json_row(section("jsonl"))?), false),
+        "intelmq" => (Format::JsonLines(JsonRow::default()), true),
         "lines" => {
             let section = section("lines");
             let pattern = pattern(section, "pattern")?.ok_or("lines: pattern is missing")?;
-            (Format::Lines { pattern, comment: owned(section, "comment")? }, false)
+            let skip = self::pattern(section, "skip").map_err(|wrong| format!("lines: {wrong}"))?;
+            (Format::Lines(Lines { pattern, comment: owned(section, "comment")?, skip }), false)
         }
-        other => return Err(format!("format: \"{other}\" is none of csv, json, jsonl, lines, intelmq")),
+        "misp" => (Format::Misp, false),
+        "pairs" => (Format::Pairs(pairs(section("pairs"))?), false),
+        "prose" => (Format::Prose(prose(section("prose"))?), false),
+        "stix" => (Format::Stix, false),
+        "xml" => {
+            let rows = path(section("xml"), "rows")?;
+            if rows.is_empty() {
+                return Err("xml: rows is missing: say which elements are rows, from the document's own on".into());
+            }
+            (Format::Xml { rows }, false)
+        }
+        other => return Err(format!("format: \"{other}\" is none of {}", FORMATS.join(", "))),
     })
 }
 
-fn json_path(section: &Table) -> Result<Vec<String>, String> {
-    Ok(text(section, "rows")?.unwrap_or_default().split('.').filter(|step| !step.is_empty()).map(str::to_owned).collect())
+/// Every shape, by the name that a table gives it.
+const FORMATS: &[&str] = &["csv", "html", "intelmq", "json", "jsonl", "lines", "misp", "pairs", "prose", "stix", "xml"];
+
+fn json_row(section: &Table) -> Result<JsonRow, String> {
+    Ok(JsonRow { each: path(section, "each")?, plain: truth(section, "plain", false)? })
 }
 
-fn csv(section: &Table) -> Result<Csv, String> {
-    let byte = |key: &str, default: Option<u8>| match text(section, key)? {
+fn html(section: &Table) -> Result<Html, String> {
+    let table = match section.get("table") {
+        None => None,
+        Some(number) => {
+            let number = number.as_integer().and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
+            Some(number.ok_or("html: table is the number of a table, from 1 on")?)
+        }
+    };
+    Ok(Html { table, header: truth(section, "header", true)?, links: truth(section, "links", false)? })
+}
+
+fn pairs(section: &Table) -> Result<Pairs, String> {
+    let given = |key: &str, default: &str| match text(section, key)?.unwrap_or(default) {
+        "" => Err(format!("pairs: {key} is empty")),
+        given => Ok(given.to_owned()),
+    };
+    let (between, equals) = (given("between", " ")?, given("equals", "=")?);
+    if between == equals {
+        return Err("pairs: between and equals must differ".into());
+    }
+    Ok(Pairs { between, equals, quote: byte(section, "quote", Some(b'"'))?, comment: owned(section, "comment")? })
+}
+
+fn prose(section: &Table) -> Result<Prose, String> {
+    let find = words(section, "find")?;
+    if let Some(unknown) = find.iter().find(|word| !INDICATORS.contains(&word.as_str())) {
+        return Err(format!("prose: find: \"{unknown}\" is none of {}", INDICATORS.join(", ")));
+    }
+    Ok(Prose { bare: truth(section, "bare", false)?, find })
+}
+
+/// What prose is searched for.
+const INDICATORS: &[&str] = &["ip", "ip:port", "network", "domain", "url", "email", "md5", "sha1", "sha256", "sha512", "cve", "asn"];
+
+fn truth(section: &Table, key: &str, default: bool) -> Result<bool, String> {
+    match section.get(key) {
+        None => Ok(default),
+        Some(value) => value.as_bool().ok_or_else(|| format!("{key} is neither true nor false")),
+    }
+}
+
+/// One ASCII character; none where the text is empty.
+fn byte(section: &Table, key: &str, default: Option<u8>) -> Result<Option<u8>, String> {
+    match text(section, key)? {
         None => Ok(default),
         Some("") => Ok(None),
         Some(text) if text.len() == 1 => Ok(text.bytes().next()),
-        Some(_) => Err(format!("csv: {key} is more than one ASCII character")),
-    };
+        Some(_) => Err(format!("{key} is more than one ASCII character")),
+    }
+}
+
+/// Steps with dots between them.
+fn path(section: &Table, key: &str) -> Result<Vec<String>, String> {
+    Ok(text(section, key)?.unwrap_or_default().split('.').filter(|step| !step.is_empty()).map(str::to_owned).collect())
+}
+
+fn csv(section: &Table) -> Result<Csv, String> {
     let header = match section.get("header") {
         None | Some(Value::Boolean(true)) => CsvHeader::First,
         Some(Value::Boolean(false)) => CsvHeader::None,
@@ -620,7 +757,7 @@ fn csv(section: &Table) -> Result<Csv, String> {
     if separator.is_empty() {
         return Err("csv: separator is empty".into());
     }
-    let quote = byte("quote", Some(b'"'))?;
+    let quote = byte(section, "quote", Some(b'"')).map_err(|wrong| format!("csv: {wrong}"))?;
     if separator.bytes().any(|byte| byte == b'\n' || Some(byte) == quote) || quote == Some(b'\n') {
         return Err("csv: separator, quote and line end must differ".into());
     }

@@ -16,13 +16,8 @@ fn catalog(form: &str) -> Catalog {
 
 fn any_catalog(form: &str) -> Catalog {
     let provider = "name = \"Example\"\ntlp = \"green\"\n";
-    let format = if form.starts_with("[json]") {
-        "json"
-    } else if form.starts_with("# a row a line") {
-        "jsonl"
-    } else {
-        "csv"
-    };
+    // The section that comes first is the form's.
+    let format = form.lines().find_map(|line| line.strip_prefix('[')?.strip_suffix(']')).unwrap_or("csv");
     let table = format!(
         "name = \"Odd\"\nformat = \"{format}\"\nmeans = \"blacklist\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\n\
          {form}\n[rows]\nip = \"source.ip\"\n"
@@ -108,6 +103,13 @@ fn a_report_falls_into_its_cells() {
 }
 
 #[test]
+fn lines_that_say_nothing_are_passed_over() {
+    let form = "[lines]\npattern = '^(?P<ip>\\S+) (?P<port>\\d+)$'\ncomment = \"#\"\nskip = '^(--|Dear)'\n";
+    let report = "Dear all,\n# none\n--\n192.0.2.1 80\n\n192.0.2.2\n";
+    assert_eq!(read(form, report.as_bytes()), "4: 192.0.2.1|80\nrejected 6: the line does not match the table's pattern\n");
+}
+
+#[test]
 fn a_form_that_cannot_be_is_refused() {
     for form in ["separator = \"\\n\"", "separator = \";\"\nquote = \";\"", "quote = \"\\n\""] {
         let broken = any_catalog(&format!("[csv]\n{form}")).broken;
@@ -187,13 +189,126 @@ fn a_document_falls_into_its_rows() {
     }
 }
 
+#[test]
+fn a_row_falls_into_as_many_as_its_list_has() {
+    let long = format!(r#"{{"id": "{}", "of": [{}1]}}"#, "x".repeat(2 << 20), "1,".repeat(200));
+    let many = format!(r#"{{"id": 7, "of": [{}1]}}"#, "1,".repeat(3000));
+    let rejected = "rejected 1: of has 201 elements, too many for a row so long\n";
+    let cases: [(&str, &str, &str, &str); 9] = [
+        ("a list of objects", "of", r#"{"id": 7, "of": [{"ip": "a", "asn": 1}, {"ip": "b"}]}"#, "1: 7|a|1\n1: 7|b|\n"),
+        ("names", "of", r#"{"of": ["a", "b"], "id": 7}"#, "1: 7|a\n1: 7|b\n"),
+        ("one object and no list", "of", r#"{"id": 7, "of": {"ip": "a"}}"#, "1: 7|a\n"),
+        ("an empty list, and none", "of", "{\"id\": 7, \"of\": []}\n{\"id\": 8}\n", "1: 7|[]\n2: 8|\n"),
+        ("a list further down", "x.of", r#"{"x": {"of": [1, 2], "n": 3}}"#, "1: 3|1\n1: 3|2\n"),
+        ("a list in a list's row", "of", r#"[{"of": [1, [2, 3]]}, {"of": [4]}]"#, "1: 1\n1: [2,3]\n1: 4\n"),
+        ("a scalar on the way", "x.of", r#"{"x": 7}"#, "1: 7\n"),
+        ("far too much", "of", &long, rejected),
+        ("more than a block", "of", &many, &"1: 7|1\n".repeat(3001)),
+    ];
+    for (odd, each, report, expected) in cases {
+        assert_eq!(read(&format!("[jsonl]\neach = \"{each}\"\n"), report.as_bytes()), expected, "{odd}, a line");
+        if !report.contains('\n') && !report.starts_with('[') {
+            assert_eq!(read(&format!("[json]\neach = \"{each}\"\n"), report.as_bytes()), expected, "{odd}, a document");
+        }
+    }
+    let plain = r#"{"md5": ["a", "b"], "sha1": ["c"], "ip": "d"}"#;
+    assert_eq!(read("[json]\nrows = \"*.*\"\nplain = true\n", plain.as_bytes()), "1: md5|a\n2: md5|b\n3: sha1|c\n");
+    let under_keys = r#"{"a": {"of": [1, 2]}, "b": {"of": [3]}}"#;
+    assert_eq!(read("[json]\nrows = \"*\"\neach = \"of\"\n", under_keys.as_bytes()), "1: a|1\n1: a|2\n2: b|3\n");
+}
+
+#[test]
+fn xml_falls_into_its_rows() {
+    let not_xml = |line: u64, why: &str| format!("rejected {line}: from here on the document is not XML: {why}\n");
+    let long = format!("<l><i>a</i><i>{}</i><i>c</i></l>", "x".repeat(5 << 20));
+    let wide = format!("<l><i>{}</i><i><a>1</a></i></l>", (0..3000).map(|name| format!("<n{name}/>")).collect::<String>());
+    let deep = "<l>".repeat(200);
+    let laughs = "<!DOCTYPE l [<!ENTITY a \"haha\"><!ENTITY b \"&a;&a;\">]>\n<l><i><ip>&b;</ip></i></l>";
+    let cases: [(&str, &str, &str, &str); 18] = [
+        (
+            "nothing",
+            "l.i",
+            "<?xml version=\"1.0\"?>\n<l>\n<i><ip>192.0.2.1</ip><port>80</port></i>\n<i><ip>192.0.2.2</ip></i></l>\n",
+            "3: 192.0.2.1|80\n4: 192.0.2.2|\n",
+        ),
+        ("attributes, and text of the row", "l.i", "<l><i id='7' xmlns:x=\"y\">192.0.2.1</i><i id='8'/></l>", "1: 7|192.0.2.1\n1: 8|\n"),
+        ("attributes further down", "l.i", "<l><i><ip v='4'>a</ip><ip v='6'>b</ip></i></l>", "1: 4|a|6|b\n"),
+        ("elements in elements", "l.i", "<l><i><of><ip>a</ip><n/></of></i></l>", "1: a|\n"),
+        ("entities and CDATA", "l.i", "<l><i><ip>a&amp;b &#x41;&lt;<![CDATA[<c>&amp;]]></ip></i></l>", "1: a&b A<<c>&amp;\n"),
+        ("an entity of its own", "l.i", laughs, "2: &b;\n"),
+        ("a lone ampersand", "l.i", "<l><i><ip>a & b</ip></i></l>", "1: a & b\n"),
+        ("a prefix", "l.i", "<x:l xmlns:x='y'><x:i><x:ip>a</x:ip></x:i></x:l>", "1: a\n"),
+        ("any name on the way", "l.*.i", "<l><a><i>1</i></a><b><i>2</i><i>3</i></b></l>", "1: 1\n1: 2\n1: 3\n"),
+        ("comments within", "l.i", "<l><!-- <i>no</i> --><i>a<!-- b -->c</i></l>", "1: ac\n"),
+        ("no rows", "l.i", "<l/>", ""),
+        ("an error for rows", "l.i", "<error>\nkey missing</error>", "rejected 1: there are no rows where the feed's table says\n"),
+        ("a page", "l.i", "<html><br><p></html>", &not_xml(1, "\"p\" is open, and \"html\" ends")),
+        ("no XML", "l.i", "ip,port\n1,2\n", &not_xml(2, "there is text where an element should begin")),
+        ("no end", "l.i", "<l><i>a</i>\n<i><ip>b", &format!("1: a\n{}", not_xml(2, "it ends too early: \"ip\" is open"))),
+        ("depth", "l.i", &deep, &not_xml(1, "elements lie too deep in each other")),
+        (
+            "a row of 5 megabytes",
+            "l.i",
+            &long,
+            "1: a\nrejected 1: the row is longer than 4 MiB, and the document cannot be read beyond it\n",
+        ),
+        ("a row of 3000 elements", "l.i", &wide, "1: 1\nrejected 1: the row has more than 2048 values\n"),
+    ];
+    for (odd, path, document, expected) in cases {
+        let form = format!("[xml]\nrows = \"{path}\"\n");
+        let found = read(&form, document.as_bytes());
+        // Of a wide row that is none, the names are nobody's columns.
+        assert_eq!(found.replace("|||", ""), expected, "{odd}");
+        if document.len() < 1000 {
+            assert_eq!(read(&form, Drops(document.as_bytes())), expected, "{odd}, a byte at a time");
+        }
+    }
+    let windows = b"<?xml version=\"1.0\" encoding=\"windows-1251\"?><l><i>\xcf</i></l>";
+    assert_eq!(read("[xml]\nrows = \"l.i\"\n", windows.as_slice()), "1: \u{41f}\n");
+}
+
+#[test]
+fn a_page_falls_into_the_rows_of_its_tables() {
+    let plain = "<table><tr><th>ip<th>port</tr>\n<tr><td> 192.0.2.1 <td>80</table>";
+    let none = "rejected 1: there is no table with the feed's columns on the page\n";
+    let cases: [(&str, &str, &str, &str); 14] = [
+        ("nothing is closed", "", plain, "2: 192.0.2.1|80\n"),
+        ("cells that are headers", "", "<table><tr><td>ip</td><td></td></tr><tr><td>a</td><td>b</td></tr></table>", "1: a|b\n"),
+        (
+            "markup, entities, white space",
+            "",
+            "<table><tr><th>ip<tr><td>\n <b>a</b>&amp;<i>b</i>\n c<br>d<script>no</script></table>",
+            "1: a&b c d\n",
+        ),
+        ("another table before it", "", &format!("<table><tr><td>menu</table>{plain}"), "2: 192.0.2.1|80\n"),
+        ("the second table, whatever its header", "table = 2", "<table><tr><th>ip<tr><td>a</table><table><tr><th>x<tr><td>b</table>", none),
+        ("no header", "header = false", "<table><tr><td>a<td>b</table>", "1: a|b\n"),
+        ("links", "links = true", "<table><tr><th>ip<tr><td><a href='/x?a=1&amp;b=2'>a</a></table>", "1: a|/x?a=1&b=2\n"),
+        ("a table within a cell", "", "<table><tr><th>ip<tr><td>a<table><tr><th>x<tr><td>y</table> b</table>", "1: a b\n"),
+        ("cells over several columns", "", "<table><tr><th>ip<th>x<th>y<tr><td colspan=2>a<td>b</table>", "1: a|b\n"),
+        ("too many cells", "", "<table><tr><th>ip<tr><td>a<td>b</table>", "rejected 1: 2 cells, where the header has 1\n"),
+        ("a header that comes again", "", "<table><tr><th>ip<tr><td>a<tr><th>ip<tr><td>b</table>", "1: a\n1: b\n"),
+        ("a field", "", "<table><tr><th>ip<tr><td><input type=text value='192.0.2.1'></table>", "1: 192.0.2.1\n"),
+        ("no rows", "", "<table><tr><th>ip</table>", ""),
+        ("no table", "", "<h1>502 Bad Gateway</h1>", none),
+    ];
+    for (odd, form, page, expected) in cases {
+        // A key of the table, and so before its sections.
+        let columns = if form.starts_with("header") { "columns = \"ip port\"\n" } else { "" };
+        let form = format!("{columns}[html]\n{form}\n");
+        let found = read(&form, page.as_bytes());
+        assert_eq!(found, expected, "{odd}");
+        assert_eq!(read(&form, Drops(page.as_bytes())), expected, "{odd}, a byte at a time");
+    }
+}
+
 /// Every row with names of its own: a table of them all would be a million columns wide.
 #[test]
 fn rows_that_have_no_names_in_common_take_no_room_for_those_they_lack() {
     let row = |row: usize| format!("{{{}}}", (0..40).map(|key| format!("\"{row}_{key}\": 1")).collect::<Vec<_>>().join(", "));
     let rows: Vec<String> = (0..25_000).map(row).collect();
     let list = format!("[{}]", rows.join(", "));
-    for (form, report) in [("[json]\n", &list), ("# a row a line\n", &rows.join("\n"))] {
+    for (form, report) in [("[json]\n", &list), ("[jsonl]\n", &rows.join("\n"))] {
         let catalog = catalog(form);
         let mut splitter = Splitter::new(catalog.feed("example/odd").expect("just made"), report.as_bytes());
         let mut seen = 0;
@@ -204,19 +319,19 @@ fn rows_that_have_no_names_in_common_take_no_room_for_those_they_lack() {
         assert_eq!(seen, 25_000);
     }
     let wide = format!("{{{}}}\n{{\"ip\": \"a\"}}\n", (0..5000).map(|key| format!("\"{key}\": 1")).collect::<Vec<_>>().join(", "));
-    assert_eq!(read("# a row a line\n", wide.as_bytes()), "2: a\nrejected 1: the row has more than 2048 values\n");
+    assert_eq!(read("[jsonl]\n", wide.as_bytes()), "2: a\nrejected 1: the row has more than 2048 values\n");
     let long =
         format!("{{\"{}\": {{{}}}}}\n", "x".repeat(2000), (0..1000).map(|key| format!("\"{key}\": 1")).collect::<Vec<_>>().join(", "));
-    assert_eq!(read("# a row a line\n", long.as_bytes()), "rejected 1: the names in the row are longer than 1 MiB\n");
+    assert_eq!(read("[jsonl]\n", long.as_bytes()), "rejected 1: the names in the row are longer than 1 MiB\n");
     let one_line = format!("[{}]", rows[..2000].join(", "));
-    assert_eq!(read("# a row a line\n", one_line.as_bytes()).lines().count(), 2000);
+    assert_eq!(read("[jsonl]\n", one_line.as_bytes()).lines().count(), 2000);
 }
 
 /// Two bytes each, of which every one is a reject.
 #[test]
 fn a_million_rows_that_are_none_are_not_held_at_once() {
     let report = format!("[{}1]", "1,".repeat(1_000_000));
-    for form in ["[json]\n", "# a row a line\n"] {
+    for form in ["[json]\n", "[jsonl]\n"] {
         let catalog = catalog(form);
         let mut splitter = Splitter::new(catalog.feed("example/odd").expect("just made"), report.as_bytes());
         let mut seen = 0;

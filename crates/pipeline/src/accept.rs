@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek};
 use std::path::PathBuf;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use event::time::Micros;
 use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
@@ -14,7 +14,7 @@ use crate::ingest::{Intake, Known, Outcome, Run};
 use crate::open::{Opened, Peeked, Source, open};
 use crate::pick::{Of, Unread, pick};
 
-/// What somebody hands in: a report, packed or not, or a zip of several.
+/// What somebody hands in: a report, packed or not, or an archive of several.
 #[derive(Debug)]
 pub struct HandedIn {
     pub of: Of,
@@ -29,12 +29,18 @@ pub struct HandedIn {
 pub enum Input {
     File(PathBuf),
     Bytes(Vec<u8>),
+    /// A report that is kept already, and has come again: whoever has it says that it has not changed.
+    Kept {
+        feed: String,
+        report_id: String,
+    },
 }
 
 impl Input {
     fn open(&self) -> Result<Box<dyn Source + '_>> {
         Ok(match self {
             Input::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Input::Kept { .. } => bail!("a report that is kept is not handed in again"),
             Input::File(path) => {
                 if !path.metadata().context("opening it")?.is_file() {
                     bail!("it is not a file: a report is handed in as a file, whole");
@@ -62,7 +68,11 @@ impl Intake<'_> {
     /// Keeps what was handed in, each report with an arrival unless it is known.
     pub(crate) async fn accept(&self, handed: HandedIn, run: &mut Run<'_>) -> Result<Vec<store::Arrival>> {
         let mut arrivals = Vec::new();
-        for kept in tokio::task::block_in_place(|| self.keep(&handed, &run.known, run.now))? {
+        let kept = match &handed.input {
+            Input::Kept { feed, report_id } => vec![self.come_again(&handed, feed, report_id, run.now).await?],
+            _ => tokio::task::block_in_place(|| self.keep(&handed, &run.known, run.now))?,
+        };
+        for kept in kept {
             let Accepted { feed, at, origin, mark } = match kept {
                 Ok(accepted) => accepted,
                 Err(Refused { origin, why }) => {
@@ -90,6 +100,21 @@ impl Intake<'_> {
         Ok(arrivals)
     }
 
+    /// A report that is kept already, if it still is.
+    async fn come_again(&self, handed: &HandedIn, feed: &str, report_id: &str, now: Micros) -> Result<Result<Accepted<'_>, Refused>> {
+        let at = handed.at.unwrap_or(now);
+        let refused = |why: Error| Ok(Err(Refused { origin: handed.origin.clone(), why }));
+        let Some(feed) = self.catalog.feed_at(feed, at) else { return refused(anyhow!("there is no feed \"{feed}\" any more")) };
+        let recorded = self.store.deliveries(Some(&feed.id)).await?.into_iter().find(|delivery| delivery.report_id == report_id);
+        match recorded {
+            Some(recorded) if self.store.has_report(report_id).await? => {
+                let mark = store::ReportMark { id: report_id.to_owned(), size: recorded.size };
+                Ok(Ok(Accepted { feed, at, origin: handed.origin.clone(), mark }))
+            }
+            _ => refused(anyhow!("the report {report_id} is not kept any more")),
+        }
+    }
+
     /// Keeps every report that was handed in and can be.
     fn keep(&self, handed: &HandedIn, known: &Known, now: Micros) -> Result<Vec<Result<Accepted<'_>, Refused>>> {
         let mut kept = Vec::new();
@@ -97,10 +122,7 @@ impl Intake<'_> {
         let mut failed = None;
         let opened = handed.input.open().and_then(|mut input| {
             let each = |opened: Opened<&mut dyn Read>| {
-                let origin = match &opened.name {
-                    Some(name) => format!("{}!{name}", handed.origin),
-                    None => handed.origin.clone(),
-                };
+                let origin = opened.origin(&handed.origin);
                 match self.keep_one(handed, &origin, opened, known, now) {
                     Ok(accepted) => kept.push(Ok(accepted)),
                     Err(Unkept::Refused(why)) => kept.push(Err(Refused { origin, why })),
@@ -131,8 +153,8 @@ impl Intake<'_> {
         now: Micros,
     ) -> Result<Accepted<'_>, Unkept> {
         let refused = |why: Error| Unkept::Refused(why);
-        let Opened { name: name_in_zip, input, size } = opened;
-        let name = name_in_zip.as_deref().unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default());
+        let Opened { name: name_in_archive, input, size, .. } = opened;
+        let name = name_in_archive.as_deref().unwrap_or_else(|| origin.rsplit(['/', '\\']).next().unwrap_or_default());
         let mut report = Peeked::new(input);
         let unread = Unread { name, begins: || report.begins(), at: handed.at };
         let (feed, at) = pick(self.catalog, &handed.of, unread, now).map_err(refused)?;
@@ -140,7 +162,7 @@ impl Intake<'_> {
         let mark = if redact::is_possible(feed) && has_secret().context("looking for secrets").map_err(refused)? {
             let mut plain = unpack(&mut report, size, Caps::default()).context("unpacking it").map_err(refused)?;
             self.keep_redacted(feed, plain.as_mut())
-        } else if name_in_zip.is_some() {
+        } else if name_in_archive.is_some() {
             self.store.put_report(&mut report)
         } else {
             self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
@@ -156,6 +178,7 @@ impl Intake<'_> {
     fn keep_whole(&self, input: &Input, is_known: impl FnOnce(&store::ReportMark) -> bool) -> Result<store::ReportMark> {
         let path = match input {
             Input::Bytes(bytes) => return self.store.put_report(&mut bytes.as_slice()),
+            Input::Kept { .. } => unreachable!("it is kept, and was not opened"),
             Input::File(path) => path,
         };
         let mut file = File::open(path)?;

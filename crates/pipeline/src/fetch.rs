@@ -20,7 +20,7 @@ pub async fn fetch(url: &str, most_bytes: u64) -> Result<Vec<u8>> {
     fetch_with(&client, url, most_bytes).await
 }
 
-fn client() -> ClientBuilder {
+pub(crate) fn client() -> ClientBuilder {
     let name = concat!("waglan/", env!("CARGO_PKG_VERSION"));
     let redirects = Policy::custom(follow);
     Client::builder().user_agent(name).redirect(redirects).connect_timeout(TO_CONNECT).read_timeout(SILENCE).timeout(ALL)
@@ -38,7 +38,7 @@ fn follow(attempt: Attempt<'_>) -> Action {
 }
 
 async fn fetch_with(client: &Client, url: &str, most_bytes: u64) -> Result<Vec<u8>> {
-    let url = Url::parse(url).ok().filter(is_http).context("what is fetched has an address that begins with http:// or https://")?;
+    let url = parse(url)?;
     let shown = shown(&url);
     let failed = |error: reqwest::Error| {
         let what = what_failed(&error);
@@ -63,7 +63,11 @@ async fn fetch_with(client: &Client, url: &str, most_bytes: u64) -> Result<Vec<u
     Ok(bytes)
 }
 
-fn what_failed(error: &reqwest::Error) -> &'static str {
+pub(crate) fn parse(url: &str) -> Result<Url> {
+    Url::parse(url).ok().filter(is_http).context("what is fetched has an address that begins with http:// or https://")
+}
+
+pub(crate) fn what_failed(error: &reqwest::Error) -> &'static str {
     match error {
         _ if error.is_timeout() => "does not answer in time",
         _ if error.is_redirect() => "leads where it may not",
@@ -73,12 +77,12 @@ fn what_failed(error: &reqwest::Error) -> &'static str {
     }
 }
 
-fn is_http(url: &Url) -> bool {
+pub(crate) fn is_http(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
 
 /// An address without what may be secret in it.
-fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }

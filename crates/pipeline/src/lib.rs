@@ -2,6 +2,7 @@
 //! that a process may die between any two of them and lose nothing.
 
 mod accept;
+mod clock;
 mod count;
 mod fetch;
 mod ingest;
@@ -10,11 +11,17 @@ mod pick;
 mod read;
 mod recover;
 mod reread;
+mod run;
+mod secret;
+pub mod sources;
 
 pub use accept::{HandedIn, Input};
+pub use clock::Clock;
 pub use fetch::fetch;
 pub use ingest::{Intake, Outcome};
 pub use open::{Opened, Peeked, Source, open};
 pub use pick::{Of, Unread, find, pick, require};
 pub use read::{Tally, Worker, read};
 pub use reread::{Enrichment, KeptTables, NotKept, Reread, What, days_of};
+pub use run::{Memory, Planned, Running, Told, memories, run};
+pub use secret::Secret;

@@ -9,6 +9,7 @@ pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod rejects;
 pub(crate) mod reread;
+pub(crate) mod run;
 pub(crate) mod store;
 
 use std::io::{Cursor, Read};

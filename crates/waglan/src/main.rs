@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod memory;
 mod output;
+mod service;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Parse(commands::parse::Parse),
     /// Take deliveries into the store
     Ingest(commands::ingest::Ingest),
+    /// The service: look at every source when it is due, and take in what comes
+    Run(commands::run::Run),
     /// Read kept reports again with today's tables
     Reread(commands::reread::RereadCommand),
     /// Rows that could not be read
@@ -100,6 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Feed(command) => command.run(&place).await,
         Command::Parse(command) => command.run(&place),
         Command::Ingest(command) => command.run(&place).await,
+        Command::Run(command) => command.run(&place).await,
         Command::Reread(command) => command.run(&place).await,
         Command::Rejects(command) => command.run(&place).await,
         Command::Query(command) => command.run(&place).await,

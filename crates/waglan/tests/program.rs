@@ -1,6 +1,9 @@
 //! The program as a user has it: commands, exit codes, what is on standard output, and what is at rest after a
 //! process was killed, the disk was full, or two processes did the same at once.
 
+#[path = "program/running.rs"]
+mod running;
+
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -258,7 +261,10 @@ fn wrong_use_is_told_in_a_sentence() {
     assert_eq!(told(&unread), "error: no delivery of cins/army speaks of 2027-01-01 or a later day\n");
     let table: [(&[&str], &str); 5] = [
         (&["query", "SELECT 1"], "error: there is no data in"),
-        (&["parse", "--feed", "abuse-ch/feodo", "x"], "error: there is no feed \"abuse-ch/feodo\"; is it abuse-ch/feodotracker?"),
+        (
+            &["parse", "--feed", "abuse-ch/feodo", "x"],
+            "error: there is no feed \"abuse-ch/feodo\"; is it abuse-ch/feodotracker, abuse-ch/feodotracker-csv?",
+        ),
         (&["parse", "--provider", "nobody", "x"], "error: there is no provider \"nobody\"; `waglan feed list` shows all"),
         (&["parse", "--feed", "cins/army", "/nonexistent"], "error: opening /nonexistent: No such file"),
         (&["ingest", "--feed", "cins/army", "--at", "yesterday", "x"], "error: invalid value 'yesterday' for '--at <TIME>': not a time"),
@@ -1241,6 +1247,33 @@ fn a_zip_holds_reports_of_several_feeds() {
     let parsed = run(waglan(&data).args(["parse", "--provider", "shadowserver"]).arg(&sound));
     let (ftp, ssh) = (ftp.lines().count() - 1, ssh.lines().count() - 1);
     assert!(told(&parsed).contains(&format!("{} events of {} rows", ftp + ssh, ftp + ssh)), "{}", told(&parsed));
+}
+
+#[test]
+fn archives_within_archives_are_as_many_deliveries_as_they_have_files() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = |number: u8| format!("192.0.2.{number}\n").into_bytes();
+    let bz2 = {
+        let mut packed = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        packed.write_all(&list(2)).and_then(|()| packed.finish()).expect("in memory")
+    };
+    let inner = std::fs::read(zipped(&folder, "inner.zip", &[("ci-badguys.txt", &list(3)), ("broken.zip", b"PK\x03\x04 no zip")]))
+        .expect("written");
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in [("today/ci-badguys.txt", list(1)), ("today/bz2/ci-badguys.txt", bz2), ("inner.zip", inner)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name, bytes.as_slice()).expect("in memory");
+    }
+    let archive = packed(&archive.into_inner().expect("in memory"), Compression::best());
+    let path = written(&folder, "all.tar.gz", packed(&archive, Compression::best()));
+    let taken = run(waglan(&data).args(["ingest", "--provider", "cins", "--at", "2026-03-03T06:00:00Z"]).arg(&path));
+    assert_eq!(taken.status.code(), Some(1), "{}", told(&taken));
+    assert!(told(&taken).contains("all.tar.gz!inner.zip!broken.zip: "), "{}", told(&taken));
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY source_ip"), "source_ip\n192.0.2.1\n192.0.2.2\n192.0.2.3\n");
+    let within = query(&data, "SELECT split_part(origin, 'all.tar.gz', 2) AS within FROM deliveries ORDER BY within");
+    assert_eq!(within, "within\n!ci-badguys.txt\n!ci-badguys.txt\n!inner.zip!ci-badguys.txt\n");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub(super) const CHECK: Check = Check { name: "edges", about: "a room uses only 
 /// may read a report with it; testkit is for the demo.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &[]),
-    ("feed", &["event"]),
+    ("standards", &[]),
+    ("feed", &["event", "standards"]),
     ("enrich", &["event"]),
     ("store", &["event"]),
     ("pipeline", &["event", "feed", "enrich", "store"]),

@@ -16,7 +16,14 @@ pub(super) const CHECK: Check = Check { name: "names", about: "no provider, feed
 const FEEDS: &[&str] = &["Feodo Tracker", "URLhaus", "ThreatFox", "ASN-DROP"];
 
 /// Providers' names that code may say.
-const FORMATS: &[(&str, &str)] = &[("intelmq", "its data format is our events' vocabulary, and one of the shapes")];
+const FORMATS: &[(&str, &str)] = &[
+    ("intelmq", "its data format is our events' vocabulary, and one of the shapes"),
+    ("misp", "its events are one of the shapes"),
+    ("stix", "a standard, and one of the shapes"),
+    ("tor", "a network, whose nodes a field of our events tells"),
+    ("team cymru", "a field of our events has what its service says"),
+    ("team-cymru", "a field of our events has what its service says"),
+];
 
 /// Files that may name one, by how their paths begin, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[

@@ -12,14 +12,16 @@ pub(super) struct Decoded<R> {
     head: Vec<u8>,
     started: bool,
     declared: Option<&'static Encoding>,
+    /// Whether the text may say its own encoding, as XML and HTML do.
+    says_itself: bool,
     decoder: Option<Decoder>,
     /// Whether lines end with CR alone, as the first piece tells.
     ends_with_cr: Option<bool>,
 }
 
 impl<R: Read> Decoded<R> {
-    pub(super) fn new(input: R, declared: Option<&'static Encoding>) -> Decoded<R> {
-        Decoded { input, head: Vec::new(), started: false, declared, decoder: None, ends_with_cr: None }
+    pub(super) fn new(input: R, declared: Option<&'static Encoding>, says_itself: bool) -> Decoded<R> {
+        Decoded { input, head: Vec::new(), started: false, declared, says_itself, decoder: None, ends_with_cr: None }
     }
 
     pub(super) fn source(&mut self) -> &mut R {
@@ -28,7 +30,7 @@ impl<R: Read> Decoded<R> {
 
     fn start(&mut self) -> io::Result<()> {
         self.started = true;
-        let mut head = [0; 64];
+        let mut head = [0; 1024];
         let mut length = 0;
         while length < head.len() {
             match self.input.read(&mut head[length..])? {
@@ -37,7 +39,8 @@ impl<R: Read> Decoded<R> {
             }
         }
         let head = &head[..length];
-        let unmarked = || (self.declared.or_else(|| utf16_of(head)).unwrap_or(UTF_8), 0);
+        let itself = || stated_in(head).filter(|_| self.says_itself);
+        let unmarked = || (self.declared.or_else(|| utf16_of(head)).or_else(itself).unwrap_or(UTF_8), 0);
         let (encoding, mark) = Encoding::for_bom(head).unwrap_or_else(unmarked);
         self.head = head[mark..].to_vec();
         if encoding != UTF_8 {
@@ -73,6 +76,19 @@ impl<R: Read> Decoded<R> {
         }
         Ok(!end)
     }
+}
+
+/// What XML (`encoding="..."`) or HTML (`charset=...`) says at its beginning.
+fn stated_in(head: &[u8]) -> Option<&'static Encoding> {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let declaration = match head.trim_start().strip_prefix("<?xml") {
+        Some(declaration) => declaration.split_once("?>").map_or(declaration, |(declaration, _)| declaration),
+        None => &head,
+    };
+    let (_, after) = declaration.split_once("encoding=").or_else(|| declaration.split_once("charset="))?;
+    let label = after.trim_start_matches(['"', '\'', ' ']).split(['"', '\'', ' ', ';', '>', '/']).next()?;
+    // Whoever could read this far knows that it is not UTF-16.
+    Encoding::for_label(label.as_bytes()).filter(|encoding| *encoding != UTF_16LE && *encoding != UTF_16BE)
 }
 
 /// UTF-16 that does not say so: of plain text every other byte is zero.

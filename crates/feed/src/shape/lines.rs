@@ -4,41 +4,41 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use event::Reject;
-use regex::Regex;
 
 use super::decode::{Decoded, into_text};
 use super::{BLOCK, LONGEST_ROW};
 use crate::rows::{Header, Rows, Span, by_column};
+use crate::table::Lines as Format;
 
 pub(super) struct Lines {
-    pattern: Regex,
-    comment: Option<String>,
+    format: Format,
     header: Arc<Header>,
     groups: Vec<usize>,
     source: LineSource,
 }
 
 impl Lines {
-    pub(super) fn new(pattern: Regex, comment: Option<String>) -> Lines {
+    pub(super) fn new(format: Format) -> Lines {
         let named: Vec<(usize, String)> =
-            pattern.capture_names().enumerate().filter_map(|(place, name)| Some((place, name?.to_owned()))).collect();
+            format.pattern.capture_names().enumerate().filter_map(|(place, name)| Some((place, name?.to_owned()))).collect();
         let (groups, names): (Vec<_>, Vec<_>) = named.into_iter().unzip();
-        Lines { pattern, comment, header: Arc::new(Header::new(names)), groups, source: LineSource::default() }
+        Lines { format, header: Arc::new(Header::new(names)), groups, source: LineSource::default() }
     }
 
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         let Some(mut rows) = self.source.next_lines(input)? else { return Ok(None) };
         rows.header = self.header.clone();
         let lines = std::mem::take(&mut rows.lines);
-        let mut locations = self.pattern.capture_locations();
+        let mut locations = self.format.pattern.capture_locations();
         let mut cells = Vec::new();
         for (number, span) in lines {
             let line = rows.text.get(span.start as usize..span.end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
-            let comment = self.comment.as_deref().is_some_and(|comment| line.trim_start().starts_with(comment));
-            if comment || line.trim().is_empty() {
+            let comment = || self.format.comment.as_deref().is_some_and(|comment| line.trim_start().starts_with(comment));
+            let skip = || self.format.skip.as_ref().is_some_and(|skip| skip.is_match(line));
+            if line.trim().is_empty() || comment() || skip() {
                 continue;
             }
-            if self.pattern.captures_read(&mut locations, line).is_none() {
+            if self.format.pattern.captures_read(&mut locations, line).is_none() {
                 rows.rejects.push(Reject::new(number, None, "the line does not match the table's pattern", line.as_bytes()));
                 continue;
             }

@@ -1,11 +1,13 @@
 //! `waglan feed`: what feeds are known, and whether their tables are sound.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, AsArray};
 use clap::{Args, Subcommand};
 use desk::Access;
+use feed::catalog::Beginning;
 use feed::{Arrival, Catalog, Feed, Reader, Splitter};
 
 use super::{open, operator};
@@ -138,25 +140,43 @@ impl Show {
 /// The reports of a sample that are a feed's: of a family's, those after `==> FILE NAME <==` with its file name.
 fn reports_of(place: &Place, catalog: &Catalog, feed: &Feed) -> Result<Vec<Vec<u8>>> {
     let name = feed.id.rsplit('/').next().unwrap_or_default();
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
     for folder in place.feed_folders()?.iter().rev() {
         let sample = folder.join(format!("{}.sample", feed.id));
         if sample.is_file() {
-            return Ok(vec![std::fs::read(&sample).with_context(|| format!("reading {}", sample.display()))?]);
+            return Ok(vec![read(&sample)?]);
+        }
+        for sample in samples_in(&folder.join(&feed.provider))? {
+            let found = of_family(&read(&sample)?, catalog, feed);
+            if !found.is_empty() {
+                return Ok(found);
+            }
         }
     }
     if let Some(sample) = bundled::sample(&feed.provider, name) {
         return Ok(vec![sample.to_vec()]);
     }
-    let mut found = Vec::new();
-    for sample in bundled::samples_of(&feed.provider) {
-        let text = String::from_utf8_lossy(sample);
-        for (file, report) in text.split("==> ").skip(1).filter_map(|part| part.split_once(" <==\n")) {
-            if catalog.pick(&feed.provider, file, |_| feed::catalog::Beginning::default()).is_ok_and(|picked| picked.id == feed.id) {
-                found.push(report.as_bytes().to_vec());
-            }
-        }
-    }
-    Ok(found)
+    Ok(bundled::samples_of(&feed.provider).flat_map(|sample| of_family(sample, catalog, feed)).collect())
+}
+
+/// The samples that lie in a provider's folder, where there is one.
+fn samples_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("reading {}", folder.display()))?,
+    };
+    let mut samples: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    samples.retain(|path| path.extension().is_some_and(|extension| extension == "sample"));
+    samples.sort();
+    Ok(samples)
+}
+
+/// The reports in a family's sample that are this feed's, by their names.
+fn of_family(sample: &[u8], catalog: &Catalog, feed: &Feed) -> Vec<Vec<u8>> {
+    let text = String::from_utf8_lossy(sample);
+    let parts = text.split("==> ").skip(1).filter_map(|part| part.split_once(" <==\n"));
+    let is_its = |file: &str| catalog.pick(&feed.provider, file, |_| Beginning::default()).is_ok_and(|picked| picked.id == feed.id);
+    parts.filter(|(file, _)| is_its(file)).map(|(_, report)| report.as_bytes().to_vec()).collect()
 }
 
 impl Check {

@@ -3,14 +3,15 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use event::Reject;
 use event::reject::LONGEST_RAW;
 
-use super::{Builder, Value};
+use super::fall::{self, Fall};
+use super::{Gathered, Value, push};
 use crate::rows::Rows;
 use crate::shape::decode::{Decoded, text_of};
 use crate::shape::lines::too_long;
 use crate::shape::{BLOCK, LONGEST_ROW};
+use crate::table::JsonRow;
 
 /// Lists and objects within each other are followed this far down on the way to the rows.
 const DEEPEST_PATH: usize = 128;
@@ -20,6 +21,9 @@ const LONGEST_KEY: usize = 1 << 16;
 
 pub(in crate::shape) struct Document {
     path: Vec<String>,
+    row: JsonRow,
+    /// What is left of a row that falls into several.
+    falling: Option<Fall>,
     /// What was read, from a place before which all is understood.
     buffer: Vec<u8>,
     at: usize,
@@ -79,9 +83,11 @@ impl From<io::Error> for Stop {
 }
 
 impl Document {
-    pub(in crate::shape) fn new(path: Vec<String>) -> Document {
+    pub(in crate::shape) fn new(path: Vec<String>, row: JsonRow) -> Document {
         Document {
             path,
+            row,
+            falling: None,
             buffer: Vec::new(),
             at: 0,
             ended: false,
@@ -96,27 +102,28 @@ impl Document {
 
     /// The next rows. Where the document turns out not to be JSON it ends, with a reject that says so.
     pub(in crate::shape) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
-        let mut rows = Builder::default();
+        let mut rows = Gathered::default();
         match self.walk(input, &mut rows) {
             Ok(()) => {}
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::NotJson(why)) => {
                 (self.next, self.beside) = (Next::Nothing, None);
                 let raw = &self.buffer[self.at..];
-                rows.rejects.push(Reject::new(self.number + 1, None, format!("from here on the document is not JSON: {why}"), raw));
+                rows.reject(self.number + 1, format!("from here on the document is not JSON: {why}"), raw);
             }
         }
         Ok((!rows.is_empty()).then(|| rows.finish()))
     }
 
     /// Goes on until a block of rows is full or the document ends.
-    fn walk<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Builder) -> Result<(), Stop> {
-        while !rows.is_full() {
+    fn walk<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> Result<(), Stop> {
+        fall::go_on(&mut self.falling, rows);
+        while !rows.is_full() && self.falling.is_none() {
             let byte = self.peek(input)?;
             match self.next {
                 Next::Nothing => {
                     if let Some(beside) = self.beside.take().filter(|_| !self.arrived) {
-                        rows.rejects.push(Reject::new(1, None, "there are no rows where the feed's table says", &beside));
+                        rows.reject(1, "there are no rows where the feed's table says", &beside);
                     }
                     return Ok(());
                 }
@@ -130,7 +137,7 @@ impl Document {
     }
 
     /// A value begins: it holds rows further down, or is a row, or is none of ours.
-    fn value<R: Read>(&mut self, steps: usize, byte: Option<u8>, input: &mut Decoded<R>, rows: &mut Builder) -> Result<(), Stop> {
+    fn value<R: Read>(&mut self, steps: usize, byte: Option<u8>, input: &mut Decoded<R>, rows: &mut Gathered) -> Result<(), Stop> {
         let in_a_list = steps > self.path.len();
         self.next = Next::Comma;
         self.arrived |= steps >= self.path.len() || steps > 0 && matches!(byte, Some(b'[' | b'{' | b'n' | b'f'));
@@ -153,10 +160,8 @@ impl Document {
                         let text = text_of(&self.buffer[range]);
                         match serde_json::from_str::<Value>(&text) {
                             Ok(Value::Null) if !in_a_list => return Ok(()),
-                            Ok(value) => rows.push(number, &self.keys, &value),
-                            Err(wrong) => {
-                                rows.rejects.push(Reject::new(number, None, format!("the row is not JSON: {wrong}"), text.as_bytes()));
-                            }
+                            Ok(value) => self.falling = push(number, &self.keys, value, &self.row, rows),
+                            Err(wrong) => rows.reject(number, format!("the row is not JSON: {wrong}"), text.as_bytes()),
                         }
                     }
                 }

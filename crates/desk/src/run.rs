@@ -1,0 +1,41 @@
+//! The program by itself: every source is looked at when it is due, and what comes is taken in.
+
+use anyhow::{Context, Result};
+use pipeline::{Clock, Of, Planned, Running, sources};
+use tokio::sync::watch;
+
+use crate::actor::{Action, Actor};
+use crate::desk::Desk;
+
+impl Desk {
+    /// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs.
+    pub fn plans(&self) -> Result<Vec<Planned>> {
+        let settings = &self.configuration;
+        let mut plans = Vec::new();
+        for (name, source) in settings.source.iter().filter(|(_, source)| !source.off) {
+            plans.push(source.plan(name, &self.catalog).with_context(|| format!("[source.{name}] in the configuration"))?);
+        }
+        let by_tables = sources::by_tables(&settings.collect, &self.catalog).context("collect in the configuration")?;
+        // A feed with a section of its own is fetched as that says.
+        let named = |of: &Of| settings.source.values().any(|source| matches!(of, Of::Feed(id) if source.feed.as_ref() == Some(id)));
+        plans.extend(by_tables.into_iter().filter(|plan| !named(&plan.of)));
+        Ok(plans)
+    }
+
+    /// Runs these sources until `stop` says so; each once only where `once` does.
+    pub async fn run(&self, actor: &Actor, plans: Vec<Planned>, once: bool, clock: &Clock, stop: watch::Receiver<bool>) -> Result<()> {
+        actor.require(Action::Ingest)?;
+        let running = Running {
+            at_once: self.configuration.run.at_once,
+            memories: self.tables_folder()?.join("sources"),
+            grace: self.configuration.run.grace.0,
+            once,
+        };
+        pipeline::run(plans, &running, clock, stop, async |handed| {
+            let mut outcomes = Vec::new();
+            self.ingest(actor, handed, clock.now(), &mut |outcome| outcomes.push(outcome)).await?;
+            Ok(outcomes)
+        })
+        .await
+    }
+}

@@ -1,0 +1,122 @@
+//! Rows that name their own cells, gathered into blocks of one header: for all shapes but delimited text and lines.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event::Reject;
+
+use super::BLOCK;
+use crate::rows::{Header, Rows, Span};
+
+/// No block has more rows than this, rejects counted too.
+const MOST_ROWS: usize = 1024;
+
+/// A row with more values than this is a reject: each may be a column, of all rows of the block.
+pub(super) const MOST_VALUES: usize = 2048;
+
+/// So is one whose values' names are longer than this together, in bytes: they are whole paths.
+pub(super) const LONGEST_NAMES: usize = 1 << 20;
+
+/// A cell's column, its text, and whether that is JSON other than text.
+pub(super) type Cell = (usize, Span, bool);
+
+#[derive(Default)]
+pub(super) struct Gathered {
+    names: Vec<String>,
+    /// In bytes, together.
+    length_of_names: usize,
+    places: HashMap<String, usize>,
+    text: String,
+    /// Row by row, the cells that the row has.
+    rows: Vec<(u64, Span, Vec<Cell>)>,
+    pub(super) rejects: Vec<Reject>,
+    /// What rows share: names, their length, text. It does not make a block full, for it comes with the first of them.
+    shared: (usize, usize, usize),
+}
+
+impl Gathered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.rejects.is_empty()
+    }
+
+    /// Whether this is as much as a block should be: rows, text, or columns, which most rows may lack.
+    pub(super) fn is_full(&self) -> bool {
+        let (names, length, text) = self.shared;
+        let columns = self.names.len() - names >= MOST_VALUES || self.length_of_names - length >= LONGEST_NAMES;
+        columns || self.rows.len() + self.rejects.len() >= MOST_ROWS || self.text.len() - text >= 2 * BLOCK
+    }
+
+    /// Says that what was added last is shared by the rows to come.
+    pub(super) fn share(&mut self) {
+        self.shared = (self.names.len(), self.length_of_names, self.text.len());
+    }
+
+    pub(super) fn reject(&mut self, number: u64, reason: impl Into<String>, raw: &[u8]) {
+        self.rejects.push(Reject::new(number, None, reason, raw));
+    }
+
+    /// Text that rows may have as their own or as a cell.
+    pub(super) fn text(&mut self, text: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(text);
+        Span::new(start, self.text.len())
+    }
+
+    pub(super) fn cell(&mut self, name: &str, text: &str, json: bool, cells: &mut Vec<Cell>) {
+        let place = match self.places.get(name) {
+            Some(place) => *place,
+            None => {
+                self.length_of_names += name.len();
+                self.places.insert(name.to_owned(), self.names.len());
+                self.names.push(name.to_owned());
+                self.names.len() - 1
+            }
+        };
+        let span = self.text(text);
+        cells.push((place, span, json));
+    }
+
+    /// A row of cells that were made here.
+    pub(super) fn row(&mut self, number: u64, raw: Span, cells: Vec<Cell>) {
+        self.rows.push((number, raw, cells));
+    }
+
+    /// A row of named texts. A name that comes twice gets `.2` at its second place, and so on.
+    pub(super) fn push<'c>(&mut self, number: u64, raw: &str, named: impl IntoIterator<Item = (&'c str, &'c str)>) {
+        let (mut cells, mut length, mut times) = (Vec::new(), 0, HashMap::new());
+        for (name, text) in named {
+            length += name.len();
+            if cells.len() == MOST_VALUES || length > LONGEST_NAMES {
+                return self.reject(number, too_wide(cells.len()), raw.as_bytes());
+            }
+            let time = times.entry(name).and_modify(|times| *times += 1).or_insert(1);
+            match *time {
+                1 => self.cell(name, text, false, &mut cells),
+                time => self.cell(&format!("{name}.{time}"), text, false, &mut cells),
+            }
+        }
+        let raw = self.text(raw);
+        self.row(number, raw, cells);
+    }
+
+    pub(super) fn finish(self) -> Rows {
+        let width = self.names.len();
+        let height = self.rows.len();
+        let mut cells = vec![Span::MISSING; width * height];
+        let mut json = vec![false; cells.len()];
+        let mut lines = Vec::with_capacity(height);
+        for (row, (number, span, found)) in self.rows.into_iter().enumerate() {
+            lines.push((number, span));
+            for (place, span, is_json) in found {
+                cells[place * height + row] = span;
+                json[place * height + row] = is_json;
+            }
+        }
+        Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, plain: false, lines, rejects: self.rejects }
+    }
+}
+
+/// Why a row with so many values, or with longer names than may be, is none.
+pub(super) fn too_wide(values: usize) -> &'static str {
+    if values >= MOST_VALUES { "the row has more than 2048 values" } else { "the names in the row are longer than 1 MiB" }
+}

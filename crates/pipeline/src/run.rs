@@ -1,0 +1,382 @@
+//! The flow that runs by itself: every source is looked at when it is due, so many at once and each for so long; what they find
+//! goes through one door into the store, and while that is busy they wait.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use event::time::{self, Micros};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::accept::HandedIn;
+use crate::clock::Clock;
+use crate::ingest::Outcome;
+use crate::pick::Of;
+use crate::sources::{Found, Source};
+
+/// A source, and when it is looked at.
+#[derive(Debug)]
+pub struct Planned {
+    pub name: String,
+    pub of: Of,
+    pub every: Duration,
+    /// How long one look may take, the time not counted in which the store is busy.
+    pub limit: Duration,
+    pub source: Box<dyn Source>,
+}
+
+/// How the flow runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Sources that are looked at together; streams are not counted.
+    pub at_once: usize,
+    /// Where each source's memory is kept, a file each.
+    pub memories: PathBuf,
+    /// How long those at work may go on once it is to stop.
+    pub grace: Duration,
+    /// Whether each source is looked at once only, at once.
+    pub once: bool,
+}
+
+/// What became of something that was handed over.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// The reports that are stored now, or were already: feed and hash.
+    pub reports: Vec<(String, String)>,
+    /// What is not, and why.
+    pub refused: Vec<String>,
+}
+
+impl Told {
+    /// Whether nothing of it is stored.
+    pub fn is_refused(&self) -> bool {
+        self.reports.is_empty() && !self.refused.is_empty()
+    }
+}
+
+/// Something on its way to the store, and where to say what became of it.
+struct Handover {
+    handed: HandedIn,
+    tell: oneshot::Sender<Result<Told, String>>,
+}
+
+/// Things that wait at the door, so many at most.
+const WAITING: usize = 16;
+
+/// Things that go through it together.
+const TOGETHER: usize = 64;
+
+/// What a source remembers from one look to the next, and across the end of a process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Of this form.
+    pub version: u32,
+    pub last_look: Option<Micros>,
+    pub last_success: Option<Micros>,
+    /// Looks in a row that failed, and why the last one did.
+    pub failures: u32,
+    pub error: Option<String>,
+    /// Its own.
+    #[serde(default)]
+    pub seen: serde_json::Value,
+}
+
+/// The form of memories that is written.
+const MEMORY_VERSION: u32 = 1;
+
+/// The file that remembers for a source.
+fn memory_path(folder: &std::path::Path, name: &str) -> PathBuf {
+    // A name is a feed's id or a key of the configuration: no way out of the folder.
+    let safe: String = name.chars().map(|sign| if sign.is_alphanumeric() || "-_.".contains(sign) { sign } else { '~' }).collect();
+    folder.join(format!("{safe}.json"))
+}
+
+/// Every source's memory, by its file's name.
+pub fn memories(folder: &std::path::Path, names: impl IntoIterator<Item = String>) -> Result<BTreeMap<String, Memory>> {
+    names.into_iter().map(|name| Ok((name.clone(), Memory::read(&memory_path(folder, &name))?))).collect()
+}
+
+impl Memory {
+    fn read(path: &std::path::Path) -> Result<Memory> {
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Memory::default()),
+            text => text.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let memory: Memory = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        if memory.version > MEMORY_VERSION {
+            return Err(anyhow!("{} was written by a later version of the program", path.display()));
+        }
+        Ok(memory)
+    }
+
+    /// Writes it whole or not at all.
+    fn write(&self, path: &std::path::Path) -> Result<()> {
+        let folder = path.parent().context("a memory lies in a folder")?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, &Memory { version: MEMORY_VERSION, ..self.clone() })?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+/// A source at work: what it needs to know, and its way to the store.
+#[derive(Debug)]
+pub struct Collecting {
+    pub name: String,
+    pub of: Of,
+    pub clock: Clock,
+    door: mpsc::Sender<Handover>,
+    memory: Mutex<Memory>,
+    path: PathBuf,
+    /// How long it waited for the store in this look, in milliseconds.
+    waited: Arc<AtomicU64>,
+}
+
+/// The promise to say what became of something.
+#[derive(Debug)]
+pub struct Receipt {
+    told: oneshot::Receiver<Result<Told, String>>,
+    waited: Arc<AtomicU64>,
+}
+
+impl Receipt {
+    /// Waits until it is stored, or refused for what it is.
+    pub async fn told(self) -> Result<Told> {
+        let since = Instant::now();
+        let told = self.told.await;
+        count(&self.waited, since);
+        told.map_err(|_| anyhow!("the program is stopping"))?.map_err(|why| anyhow!("the store took nothing: {why}"))
+    }
+}
+
+fn count(waited: &AtomicU64, since: Instant) {
+    waited.fetch_add(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+impl Collecting {
+    /// Hands something over; waits where the store is busy.
+    pub async fn hand_over(&self, found: Found) -> Result<Receipt> {
+        let Found { at, origin, input } = found;
+        let (tell, told) = oneshot::channel();
+        let handed = HandedIn { of: self.of.clone(), at, origin, input };
+        let since = Instant::now();
+        let sent = self.door.send(Handover { handed, tell }).await;
+        count(&self.waited, since);
+        sent.map_err(|_| anyhow!("the program is stopping"))?;
+        Ok(Receipt { told, waited: self.waited.clone() })
+    }
+
+    /// What was remembered last.
+    pub fn remembered<T: DeserializeOwned + Default>(&self) -> Result<T> {
+        let seen = self.memory().seen.clone();
+        if seen.is_null() {
+            return Ok(T::default());
+        }
+        serde_json::from_value(seen).with_context(|| format!("reading what {} remembers, in {}", self.name, self.path.display()))
+    }
+
+    /// Remembers this, on disk too: from here on a process that dies goes on.
+    pub fn remember<T: Serialize>(&self, seen: &T) -> Result<()> {
+        let mut memory = self.memory();
+        memory.seen = serde_json::to_value(seen)?;
+        memory.write(&self.path).with_context(|| format!("remembering what {} has seen", self.name))
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at every source when it is due until `stop` says so. `take` takes in what was handed over, and says what became of it.
+pub async fn run(
+    plans: Vec<Planned>,
+    running: &Running,
+    clock: &Clock,
+    mut stop: watch::Receiver<bool>,
+    mut take: impl AsyncFnMut(Vec<HandedIn>) -> Result<Vec<Outcome>>,
+) -> Result<()> {
+    std::fs::create_dir_all(&running.memories).with_context(|| format!("making {}", running.memories.display()))?;
+    let (door, mut waiting) = mpsc::channel(WAITING);
+    let at_once = Arc::new(Semaphore::new(running.at_once.max(1)));
+    let mut tended = JoinSet::new();
+    for plan in plans {
+        let path = memory_path(&running.memories, &plan.name);
+        let memory = Memory::read(&path)?;
+        let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
+        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, waited: Arc::default() };
+        tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
+    }
+    drop(door);
+    let mut next = None;
+    let ended = async {
+        while let Some(first) = next.take().or(waiting.recv().await) {
+            let mut together = vec![first];
+            let mut origins: HashSet<String> = HashSet::from([together[0].handed.origin.clone()]);
+            while together.len() < TOGETHER
+                && let Ok(more) = waiting.try_recv()
+            {
+                // What becomes of each is told apart by where it came from.
+                if !origins.insert(more.handed.origin.clone()) {
+                    next = Some(more);
+                    break;
+                }
+                together.push(more);
+            }
+            let (handed, tells): (Vec<_>, Vec<_>) = together
+                .into_iter()
+                .map(|Handover { handed, tell }| ((handed.origin.clone(), handed), tell))
+                .map(|((origin, handed), tell)| (handed, (origin, tell)))
+                .unzip();
+            tell(tells, take(handed).await);
+        }
+    };
+    let stopped = async {
+        // Whoever could say so is gone: then it is to stop as well.
+        let _gone = stop.wait_for(|stop| *stop).await;
+        tokio::time::sleep(running.grace).await;
+    };
+    tokio::select! {
+        () = ended => {}
+        () = stopped => warn!("sources were still at work when the time to stop was over: what they did is done again"),
+    }
+    tended.shutdown().await;
+    Ok(())
+}
+
+/// Says to each what became of its own.
+fn tell(tells: Vec<(String, oneshot::Sender<Result<Told, String>>)>, outcomes: Result<Vec<Outcome>>) {
+    let said = match outcomes {
+        Err(error) => {
+            warn!(error = format!("{error:#}"), "nothing was taken in");
+            Err(format!("{error:#}"))
+        }
+        Ok(outcomes) => {
+            let mut told: BTreeMap<&str, Told> = BTreeMap::new();
+            for outcome in &outcomes {
+                let whose = |origin: &str| {
+                    let is_of = |own: &&str| origin.strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with('!'));
+                    tells.iter().map(|(own, _)| own.as_str()).find(is_of)
+                };
+                match outcome {
+                    Outcome::Stored { delivery, .. } | Outcome::Known(delivery) => {
+                        if let Some(origin) = whose(&delivery.origin) {
+                            told.entry(origin).or_default().reports.push((delivery.feed.clone(), delivery.report_id.clone()));
+                        }
+                    }
+                    Outcome::Refused { origin, why } => {
+                        if let Some(own) = whose(origin) {
+                            told.entry(own).or_default().refused.push(format!("{origin}: {why:#}"));
+                        }
+                    }
+                }
+            }
+            Ok(told.into_iter().map(|(origin, told)| (origin.to_owned(), told)).collect::<BTreeMap<String, Told>>())
+        }
+    };
+    for (origin, tell) in tells {
+        // A source that was cut short does not listen any more.
+        let _gone = tell.send(said.as_ref().map(|said| said.get(&origin).cloned().unwrap_or_default()).map_err(Clone::clone));
+    }
+}
+
+/// The longest that a source waits after it failed.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
+
+/// The wait after the first failure; each further one doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Looks at one source whenever it is due, until it is to stop.
+async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut stop: watch::Receiver<bool>, once: bool) {
+    let is_stream = plan.source.is_stream();
+    loop {
+        let now = at_work.clock.now();
+        let due = if once { now } else { due(&plan, &at_work.memory(), now) };
+        tokio::select! {
+            () = at_work.clock.sleep_until(due) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let permit = if is_stream { None } else { at_once.acquire().await.ok() };
+        if *stop.borrow() {
+            return;
+        }
+        let look = at_work.clock.now();
+        let looked = match is_stream {
+            // A stream is told to stop in the middle of what it does, and repeats that.
+            true => tokio::select! {
+                ended = plan.source.collect(&at_work) => ended,
+                _ = stop.wait_for(|stop| *stop) => return,
+            },
+            false => within(&plan, &at_work).await,
+        };
+        drop(permit);
+        let mut memory = at_work.memory();
+        memory.last_look = Some(look);
+        match looked {
+            Ok(()) => {
+                info!(source = %plan.name, "source looked at");
+                (memory.failures, memory.error, memory.last_success) = (0, None, Some(look));
+            }
+            Err(error) => {
+                memory.failures = memory.failures.saturating_add(1);
+                memory.error = Some(format!("{error:#}"));
+                warn!(source = %plan.name, failures = memory.failures, error = format!("{error:#}"), "source could not be looked at");
+            }
+        }
+        if let Err(error) = memory.write(&at_work.path) {
+            warn!(source = %plan.name, error = format!("{error:#}"), "a source's memory could not be written");
+        }
+        if once {
+            return;
+        }
+    }
+}
+
+/// One look, within the time that it may take. Waiting for the store does not count: that is not the provider's fault.
+async fn within(plan: &Planned, at_work: &Collecting) -> Result<()> {
+    at_work.waited.store(0, Ordering::Relaxed);
+    let began = tokio::time::Instant::now();
+    let limit = at_work.clock.real(plan.limit);
+    let mut look = plan.source.collect(at_work);
+    loop {
+        let until = began + limit + Duration::from_millis(at_work.waited.load(Ordering::Relaxed));
+        if until <= tokio::time::Instant::now() {
+            return Err(anyhow!("it took longer than {}", time::span_text(plan.limit)));
+        }
+        if let Ok(ended) = tokio::time::timeout_at(until, &mut look).await {
+            return ended;
+        }
+    }
+}
+
+/// When a source is looked at next: at once if it never was, else by its schedule, a tenth earlier or later so that not all come
+/// together, or sooner if it failed.
+fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
+    let micros = |span: Duration| Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX / 4);
+    let mut hasher = DefaultHasher::new();
+    (&plan.name, memory.last_look).hash(&mut hasher);
+    // From 0 to 1.
+    let chance = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+    let Some(last) = memory.last_look else {
+        let spread = plan.every.min(Duration::from_secs(30)).mul_f64(chance / 3.0);
+        return now + micros(spread);
+    };
+    let wait = match memory.failures {
+        _ if plan.source.is_stream() && memory.failures == 0 => Duration::ZERO,
+        0 => plan.every.mul_f64(0.9 + 0.2 * chance),
+        failures => {
+            let backoff = FIRST_BACKOFF.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_BACKOFF).min(plan.every.max(FIRST_BACKOFF));
+            backoff.mul_f64(0.75 + 0.5 * chance)
+        }
+    };
+    (last + micros(wait)).max(now)
+}

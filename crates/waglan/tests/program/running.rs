@@ -1,0 +1,191 @@
+//! The program that runs by itself: what its sources bring is stored once, whatever their servers do.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::{query, run, told, value, waglan, written};
+
+/// A web server on this machine that answers as the test says, and remembers what it was asked.
+struct Server {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+/// What it answers to a request: the head's lines, and the body.
+type Answer = (String, Vec<u8>);
+
+impl Server {
+    fn start(answer: impl Fn(&str, usize) -> Answer + Send + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let remembered = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("somebody asks");
+                let request = read_request(&mut stream);
+                let number = {
+                    let mut asked = remembered.lock().expect("nobody panicked");
+                    asked.push(request.clone());
+                    asked.len()
+                };
+                let (head, body) = answer(&request, number);
+                // Whoever has enough goes away.
+                let _gone =
+                    stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).and_then(|()| stream.write_all(&body));
+            }
+        });
+        Server { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panicked").clone()
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut piece) {
+            Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&request).to_lowercase()
+}
+
+fn ok(body: &str) -> Answer {
+    (format!("HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nContent-Length: {}", body.len(), body.len()), body.into())
+}
+
+fn status(line: &str) -> Answer {
+    (format!("HTTP/1.1 {line}\r\nContent-Length: 0"), Vec::new())
+}
+
+/// Looks at every source of a configuration once; says how it ended, and what was said.
+fn look(data: &Path, configuration: &str) -> (Option<i32>, String) {
+    written(data, "waglan.toml", configuration);
+    let output = run(waglan(data).env("NO_PROXY", "127.0.0.1").env("CINS_KEY", "hush-hush").args(["-v", "run", "--once"]));
+    (output.status.code(), told(&output))
+}
+
+#[test]
+fn what_a_server_has_is_fetched_once_and_delivered_each_time() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(|request, number| match number {
+        1 => status("503 Service Unavailable\r\nRetry-After: 0"),
+        2 => ("HTTP/1.1 200 OK\r\nContent-Length: 100".to_owned(), b"192.0.2.1\n192.0".to_vec()),
+        _ if request.contains("if-none-match: \"20\"") => status("304 Not Modified"),
+        _ => ok("192.0.2.1\n192.0.2.2\n"),
+    });
+    let configuration = format!(
+        "[source.cins]\nfeed = \"cins/army\"\n[source.cins.http]\nurl = \"{}/list/{{key}}/ci-badguys.txt\"\nfill = {{ key = {{ environment = \"CINS_KEY\" \
+         }} }}\nheaders = {{ Auth-Key = {{ environment = \"CINS_KEY\" }} }}\n",
+        server.address
+    );
+    let mut said = String::new();
+    for _ in 0..2 {
+        let (code, more) = look(&data, &configuration);
+        assert_eq!(code, Some(0), "{more}");
+        said += &more;
+    }
+    let asked = server.asked();
+    assert_eq!(asked.len(), 4, "an answer that says to wait, half a body, the whole, and the same again");
+    assert!(asked.iter().all(|request| request.contains("auth-key: hush-hush")), "{asked:?}");
+    let deliveries = query(&data, "SELECT rows, events, repeats, origin FROM deliveries ORDER BY time");
+    let origin = format!("{}/list/key/ci-badguys.txt", server.address);
+    assert_eq!(deliveries, format!("rows,events,repeats,origin\n2,2,0,{origin}\n2,0,2,{origin}\n"));
+    assert_eq!(value(&data, "SELECT count(*) FROM reports"), "1");
+    assert!(!said.contains("hush-hush"), "{said}");
+    let memory = std::fs::read_to_string(data.join("sources/cins.json")).expect("it is remembered");
+    assert!(!memory.contains("hush-hush"), "{memory}");
+}
+
+#[test]
+fn a_secret_goes_to_no_other_server() {
+    let folder = TempDir::new().expect("a folder");
+    let other = Server::start(|_, _| ok("192.0.2.1\n"));
+    let to = format!("302 Found\r\nLocation: {}/elsewhere", other.address);
+    let server = Server::start(move |_, _| status(&to));
+    let configuration = format!(
+        "[source.cins]\nfeed = \"cins/army\"\n[source.cins.http]\nurl = \"{}/list\"\nheaders = {{ Auth-Key = \"hush-hush\" }}\nuser = \"u\"\n\
+         password = \"hush-hush\"\n",
+        server.address
+    );
+    let (code, said) = look(&folder.path().join("data"), &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(server.asked()[0].contains("auth-key: hush-hush") && server.asked()[0].contains("authorization: basic"));
+    assert!(!other.asked()[0].contains("auth-key") && !other.asked()[0].contains("authorization"), "{:?}", other.asked());
+}
+
+#[test]
+fn pages_are_fetched_to_the_last() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(|request, _| match request {
+        request if request.contains("cursor=b") => ok(r#"{"data": [{"ip_address": "192.0.2.3"}], "next": null}"#),
+        request if request.contains("cursor=a") => ok(r#"{"data": [{"ip_address": "192.0.2.2"}], "next": "b"}"#),
+        _ => ok(r#"{"data": [{"ip_address": "192.0.2.1"}], "next": "a"}"#),
+    });
+    let table = "format = \"json\"\nmeans = \"blacklist\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\ntlp = \"green\"\n[json]\nrows = \"data\"\n\
+                 [rows]\nip_address = \"source.ip\"\n";
+    written(&data, "feeds/example/paged.toml", table);
+    let configuration = format!(
+        "[source.paged]\nfeed = \"example/paged\"\n[source.paged.http]\nurl = \"{}/list?limit=1\"\npages = {{ token = {{ path = \"next\", parameter = \"cursor\" }} }}\n",
+        server.address
+    );
+    let (code, said) = look(&data, &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(server.asked()[2].starts_with("get /list?limit=1&cursor=b "), "{:?}", server.asked());
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY source_ip"), "source_ip\n192.0.2.1\n192.0.2.2\n192.0.2.3\n");
+}
+
+#[test]
+fn files_in_a_folder_are_taken_in_and_put_aside() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, drop) = (folder.path().join("data"), folder.path().join("drop"));
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_772_500_000);
+    let place = |name: &str, text: &[u8]| {
+        let path = written(&drop, name, text);
+        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(old)).expect("writable");
+    };
+    place("ci-badguys.txt", b"192.0.2.1\nno address\n");
+    place("notes.pdf", b"%PDF");
+    place("ci-badguys.txt.part", b"192.0.2.2\n");
+    written(&drop, "ci-badguys-new.txt", "192.0.2.3\n");
+    let configuration = format!("[source.drop]\nprovider = \"cins\"\n[source.drop.folder]\npath = \"{}\"\n", drop.display());
+    let (code, said) = look(&data, &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(query(&data, "SELECT source_ip, time_source FROM events"), "source_ip,time_source\n192.0.2.1,2026-03-03T00:00:00Z\n");
+    let there = |name: &str| drop.join(name).exists();
+    assert!(there("taken/ci-badguys.txt") && there("refused/notes.pdf") && there("ci-badguys.txt.part") && there("ci-badguys-new.txt"));
+}
+
+#[test]
+fn a_configuration_is_checked_before_anything_runs() {
+    let folder = TempDir::new().expect("a folder");
+    let cases = [
+        ("", "the configuration names no source"),
+        ("collect = [\"cins/arm\"]", "there is no feed \"cins/arm\"; is it cins/army?"),
+        ("collect = [\"nobody/*\"]", "there is no provider \"nobody\""),
+        ("[source.x]\n[source.x.http]\nurl = \"http://127.0.0.1/\"", "[source.x] in the configuration: say whose reports these are"),
+        (
+            "[source.x]\nfeed = \"cins/army\"\n[source.x.http]\nurl = \"ftp://127.0.0.1/\"",
+            "an address that begins with http:// or https://",
+        ),
+        ("[source.x]\nfeed = \"cins/army\"\n[source.x.http]\nurl = \"http://127.0.0.1/{key}\"", "fill does not say what {key} is"),
+        ("[source.x]\nfeed = \"cins/army\"\nevery = \"1 fortnight\"", "\"1 fortnight\" is not a span of time"),
+        ("[source.x]\nfeed = \"cins/army\"\n[source.x.pigeon]\nloft = 1", "unknown field `pigeon`"),
+        ("[source.x]\nfeed = \"cins/army\"\n[source.x.http]\n[source.x.folder]\npath = \"/tmp\"", "several ways in, folder and http"),
+    ];
+    for (configuration, expected) in cases {
+        let (code, said) = look(&folder.path().join("data"), configuration);
+        assert_eq!(code, Some(2), "{configuration}: {said}");
+        assert!(said.contains(expected), "{configuration}: {said}");
+    }
+}
