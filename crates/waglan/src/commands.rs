@@ -16,7 +16,7 @@ use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use ::feed::Catalog;
-use ::feed::unpack::{Caps, unpack};
+use ::feed::unpack::{Caps, unpack_streams};
 use anyhow::{Context, Result, anyhow, bail};
 use desk::{Access, Actor, Configuration, Desk, Opening, Role};
 use event::time::{self, Micros};
@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// What a file here holds, or what is fetched from an address; unpacked where it is packed.
+/// What a file here holds, or what is fetched from an address; unpacked where it is packed, an archive as it is.
 pub(crate) async fn open(source: &str, most_bytes: u64) -> Result<Box<dyn Read>> {
     let (input, size): (Box<dyn Read>, u64) = if source.contains("://") {
         let bytes = desk::fetch(source, most_bytes).await?;
@@ -106,7 +106,8 @@ pub(crate) async fn open(source: &str, most_bytes: u64) -> Result<Box<dyn Read>>
         let size = file.metadata().with_context(|| format!("opening {source}"))?.len();
         (Box::new(file), size)
     };
-    unpack(input, size, Caps { bytes: most_bytes, ..Caps::default() }).context("unpacking it")
+    let (plain, _) = unpack_streams(input, size, Caps { bytes: most_bytes, ..Caps::default() }).context("unpacking it")?;
+    Ok(plain)
 }
 
 /// A time as somebody writes it on the command line.
