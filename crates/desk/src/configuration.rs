@@ -27,6 +27,8 @@ pub struct Configuration {
     pub query: Query,
     pub geo: Geo,
     pub retention: Retention,
+    /// Which events are not counted for being on a warning list, beside those of impossible addresses.
+    pub suppress: Vec<Suppress>,
     /// Feeds that are fetched as their tables say, by `PROVIDER/FEED` or `PROVIDER/*`.
     pub collect: Vec<String>,
     /// Everything else that deliveries come from, by a name of one's own.
@@ -47,11 +49,26 @@ impl Default for Configuration {
             query: Query::default(),
             geo: Geo::default(),
             retention: Retention::default(),
+            suppress: Vec::new(),
             collect: Vec::new(),
             source: BTreeMap::new(),
             run: Run::default(),
         }
     }
+}
+
+/// Events of these kinds and feeds whose asset is on this list are kept, marked, and not counted.
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suppress {
+    /// The list's name.
+    pub list: String,
+    /// All if there are none.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// By `PROVIDER/FEED` or `PROVIDER/*`; all if there are none.
+    #[serde(default)]
+    pub feeds: Vec<String>,
 }
 
 /// How the program runs by itself.

@@ -12,7 +12,7 @@ use store::{Access, NameFunctions, Settings, Store};
 
 use crate::audit::Audit;
 use crate::configuration::Configuration;
-use crate::tables;
+use crate::tables::{self, Bundled};
 
 /// What opening a desk needs to know.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Opening {
     pub configuration: Configuration,
     /// The feeds' tables that the program knows by itself.
     pub feeds: Vec<File>,
-    /// Canonical names of malware.
-    pub malware_aliases: String,
+    /// The enrichment tables that the program has by itself.
+    pub bundled: Bundled,
     /// What the program calls itself.
     pub writer: String,
 }
@@ -47,7 +47,7 @@ pub struct Desk {
 
 impl Desk {
     pub async fn open(opening: Opening) -> Result<Desk> {
-        let Opening { location, access, configuration, feeds, malware_aliases, writer } = opening;
+        let Opening { location, access, configuration, feeds, bundled, writer } = opening;
         let folder = folder_of(&location, &configuration);
         match &folder {
             _ if access == Access::Read => {}
@@ -68,7 +68,7 @@ impl Desk {
         let store = Store::open(&location, settings).await?;
         let feed_files = feed_files(feeds, &location, &configuration)?;
         let catalog = Catalog::read(&feed_files);
-        let tables = Arc::new(tables::load(&configuration, folder.as_deref(), &malware_aliases)?);
+        let tables = Arc::new(tables::load(&configuration, folder.as_deref(), &bundled)?);
         let (fetched, audit) = (Mutex::default(), Audit::new(folder.clone()));
         Ok(Desk { store, catalog, feed_files, tables, fetched, configuration, audit, writer, folder })
     }
@@ -84,6 +84,11 @@ impl Desk {
     /// What enrichment cannot fill, and what would help.
     pub fn missing_tables(&self, day: i32) -> Vec<&'static str> {
         self.tables.on(day).missing()
+    }
+
+    /// What is wrong with the warning lists together, if anything is.
+    pub fn wrong_warning_lists(&self, day: i32) -> Option<&'static str> {
+        self.tables.on(day).check_warnings()
     }
 
     /// Where tables are put.

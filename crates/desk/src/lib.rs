@@ -6,6 +6,7 @@ mod audit;
 mod configuration;
 mod desk;
 mod feeds;
+mod health;
 mod intake;
 mod maintenance;
 mod queries;
@@ -17,10 +18,11 @@ pub use configuration::{Configuration, Retention};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
+pub use health::HealthReport;
 pub use pipeline::{
     Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find,
     open as open_delivery, pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use store::{Access, Answer, Delivery, Limits, days_of_text, days_text};
-pub use tables::Installed;
+pub use tables::{Bundled, Installed};

@@ -1,5 +1,6 @@
 //! Enrichment tables of the data folder, kept by date: `geo/NAME/DAY.mmdb`, `networks/NAME/DAY.toml`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -22,8 +23,24 @@ fn folder_of(kind: Kind) -> &'static str {
 }
 
 fn extension(kind: Kind) -> &'static str {
-    if kind == Kind::Addresses { "mmdb" } else { "toml" }
+    match kind {
+        Kind::Addresses => "mmdb",
+        Kind::Warnings => "json",
+        _ => "toml",
+    }
 }
+
+/// Tables that the program has by itself.
+#[derive(Clone, Debug)]
+pub struct Bundled {
+    /// Canonical names of malware.
+    pub malware_aliases: String,
+    /// A warning list of addresses that nobody can have.
+    pub impossible_addresses: String,
+}
+
+/// What is not counted unless the configuration says more.
+const SUPPRESSED: &str = "[[rule]]\nlist = \"Impossible addresses\"\n";
 
 /// A table that was put in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +53,7 @@ pub struct Installed {
 }
 
 /// All tables: the configuration's, the program's, and those of the data folder.
-pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware_aliases: &str) -> Result<Dated> {
+pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, bundled: &Bundled) -> Result<Dated> {
     let said = |wrong: String| anyhow!(wrong);
     let mut parts = Vec::new();
     for kind in Kind::ALL {
@@ -53,7 +70,13 @@ pub(crate) fn load(configuration: &Configuration, folder: Option<&Path>, malware
         }
     }
     // The first table of a kind that knows an answer gives it: the data folder's come before the program's.
-    parts.push(Part::aliases("bundled", 0, malware_aliases).map_err(said)?);
+    parts.push(Part::aliases("bundled", 0, &bundled.malware_aliases).map_err(said)?);
+    parts.push(Part::warnings("impossible", 0, &bundled.impossible_addresses).map_err(said)?);
+    parts.push(Part::suppression("bundled", 0, SUPPRESSED).map_err(said)?);
+    if !configuration.suppress.is_empty() {
+        let rules = toml::to_string(&BTreeMap::from([("rule", &configuration.suppress)])).context("writing [[suppress]]")?;
+        parts.push(Part::suppression("configuration", 0, &rules).map_err(said).context("[[suppress]] in the configuration")?);
+    }
     if !configuration.scope.is_empty() {
         let scope = toml::to_string(&configuration.scope).context("writing the scope")?;
         parts.push(Part::scope("configuration", 0, &scope).map_err(said).context("[scope] in the configuration")?);

@@ -31,6 +31,12 @@ impl Dated {
         days.sort_unstable();
         days.dedup();
         let mut sets: Vec<(i32, Tables)> = days.into_iter().map(|day| (day, in_force(&parts, day))).collect();
+        for place in 1..sets.len() {
+            let (before, rest) = sets.split_at_mut(place);
+            if let (Some((_, before)), Some((_, tables))) = (before.last(), rest.first_mut()) {
+                tables.share_warnings(before);
+            }
+        }
         if sets.is_empty() {
             sets.push((0, Tables::default()));
         }

@@ -75,7 +75,7 @@ impl<'b> Draft<'b> {
     }
 
     /// The batch with its promised columns, those that nothing filled empty.
-    pub(crate) fn finish(mut self, in_scope: BooleanArray, tables: &str) -> RecordBatch {
+    pub(crate) fn finish(mut self, house: Vec<(&str, ArrayRef)>, tables: &str) -> RecordBatch {
         let rows = self.batch.num_rows();
         if !self.overridden.is_empty() {
             let extra = stated(batch::text(self.batch, Field::EXTRA.column()), &self.overridden, rows);
@@ -88,9 +88,8 @@ impl<'b> Draft<'b> {
             }
         }
         let fields = self.set.into_iter().map(|(field, array)| (field.column(), array));
-        let house: [(&str, ArrayRef); 2] =
-            [("in_scope", Arc::new(in_scope)), ("tables", Arc::new(StringArray::new_repeated(tables, rows)))];
-        batch::with_columns(self.batch, fields.chain(house).collect())
+        let tables: ArrayRef = Arc::new(StringArray::new_repeated(tables, rows));
+        batch::with_columns(self.batch, fields.chain(house).chain([("tables", tables)]).collect())
     }
 }
 

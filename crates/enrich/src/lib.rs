@@ -20,7 +20,10 @@ mod networks;
 mod prefixes;
 mod scope;
 mod side;
+mod suppression;
 mod tables;
+pub mod warning_lists;
+mod warnings;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +37,7 @@ pub use dated::{Dated, Reading, enrich_as_read, enrich_by_day};
 pub use domain::{public_suffix, registrable_domain, top_level_domain};
 pub use networks::{Network, Networks};
 pub use scope::Scope;
+pub use suppression::Suppression;
 pub use tables::{Kind, Listed, Part, Tables};
 
 use draft::Draft;
@@ -45,9 +49,9 @@ pub struct Defaults {
     pub severity: Option<Severity>,
 }
 
-/// The batch with all that the tables know of its rows, `in_scope` and `tables` among it.
+/// The batch with all that the tables know of its rows, `in_scope`, `warnings`, `suppressed` and `tables` among it.
 ///
-/// The columns that come out are those that went in, [`can_fill`] of them, `in_scope` and `tables`. Without an
+/// The columns that come out are those that went in, [`can_fill`] of them, and these four. Without an
 /// `asset` column nothing is in scope.
 pub fn enrich(tables: &Tables, defaults: &Defaults, batch: &RecordBatch) -> RecordBatch {
     let mut draft = Draft::of(batch);
@@ -60,7 +64,8 @@ pub fn enrich(tables: &Tables, defaults: &Defaults, batch: &RecordBatch) -> Reco
         draft.fill(Field::SEVERITY, Arc::new(StringArray::new_repeated(severity.name(), batch.num_rows())));
     }
     let in_scope = scope::judge(tables, &draft, &networks);
-    draft.finish(in_scope, tables.name())
+    let [warnings, suppressed] = warnings::mark(tables, &draft, &networks);
+    draft.finish(vec![("in_scope", Arc::new(in_scope)), ("warnings", warnings), ("suppressed", suppressed)], tables.name())
 }
 
 /// The fields that enrichment adds to a batch which has these, whether or not today's tables can fill them.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use event::time;
 use ipnet::IpNet;
@@ -11,6 +11,8 @@ use crate::aliases::Aliases;
 use crate::database::{Answer, Bytes, Database};
 use crate::networks::{Network, Networks};
 use crate::scope::Scope;
+use crate::suppression::Suppression;
+use crate::warning_lists::{WarningList, WarningLists};
 
 /// What a table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +24,14 @@ pub enum Kind {
     /// Names of malware families.
     Aliases,
     Scope,
+    /// Warning lists.
+    Warnings,
+    /// Which events are not counted for being on one.
+    Suppression,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Networks, Kind::Addresses, Kind::Aliases, Kind::Scope];
+    pub const ALL: [Kind; 6] = [Kind::Networks, Kind::Addresses, Kind::Aliases, Kind::Scope, Kind::Warnings, Kind::Suppression];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -33,6 +39,8 @@ impl Kind {
             Kind::Addresses => "addresses",
             Kind::Aliases => "aliases",
             Kind::Scope => "scope",
+            Kind::Warnings => "warnings",
+            Kind::Suppression => "suppression",
         }
     }
 }
@@ -77,6 +85,8 @@ enum Content {
     Addresses(Database),
     Aliases(Aliases),
     Scope(Scope),
+    Warnings(Arc<WarningList>),
+    Suppression(Suppression),
 }
 
 const SECONDS_A_DAY: u64 = 86_400;
@@ -115,6 +125,8 @@ impl Part {
             Kind::Addresses => Part::addresses(name, bytes),
             Kind::Aliases => Part::aliases(name, day, text()?),
             Kind::Scope => Part::scope(name, day, text()?),
+            Kind::Warnings => Part::warnings(name, day, text()?),
+            Kind::Suppression => Part::suppression(name, day, text()?),
         }
     }
 
@@ -143,6 +155,16 @@ impl Part {
         Part::of_text(Kind::Scope, name, day, text, |text| Scope::parse(text).map(Content::Scope))
     }
 
+    /// A warning list: see [`WarningList::parse`].
+    pub fn warnings(name: &str, day: i32, text: &str) -> Result<Part, String> {
+        Part::of_text(Kind::Warnings, name, day, text, |text| WarningList::parse(text).map(Arc::new).map(Content::Warnings))
+    }
+
+    /// Which events are not counted: see [`Suppression::parse`].
+    pub fn suppression(name: &str, day: i32, text: &str) -> Result<Part, String> {
+        Part::of_text(Kind::Suppression, name, day, text, |text| Suppression::parse(text).map(Content::Suppression))
+    }
+
     fn of_text(kind: Kind, name: &str, day: i32, text: &str, parse: impl FnOnce(&str) -> Result<Content, String>) -> Result<Part, String> {
         let content = parse(text).map_err(|error| format!("the table \"{name}\" of {}: {error}", kind.name()))?;
         let bytes = Bytes(Arc::new(text.to_owned()));
@@ -165,6 +187,8 @@ pub struct Tables {
     parts: Vec<Arc<Part>>,
     list: String,
     name: String,
+    /// Put together when they are first asked, and only once for all days that have the same.
+    warnings: Arc<OnceLock<Option<WarningLists>>>,
 }
 
 impl Default for Tables {
@@ -188,7 +212,48 @@ impl Tables {
     pub fn of(mut parts: Vec<Arc<Part>>) -> Tables {
         parts.sort_by_key(|part| part.kind);
         let list = list(&parts);
-        Tables { parts, name: event::id::name(list.as_bytes()), list }
+        Tables { parts, name: event::id::name(list.as_bytes()), list, warnings: Arc::default() }
+    }
+
+    /// Takes over what another day has put together of the same warning lists.
+    pub(crate) fn share_warnings(&mut self, other: &Tables) {
+        let lists = |tables: &Tables| -> Vec<String> {
+            tables.parts.iter().filter(|part| part.kind == Kind::Warnings).map(|part| part.hash.clone()).collect()
+        };
+        if lists(self) == lists(other) {
+            self.warnings = other.warnings.clone();
+        }
+    }
+
+    /// All warning lists together; none where there is no list.
+    pub(crate) fn warning_lists(&self) -> Option<&WarningLists> {
+        let put_together = || {
+            let lists: Vec<Arc<WarningList>> = self
+                .parts
+                .iter()
+                .filter_map(|part| match &part.content {
+                    Content::Warnings(list) => Some(list.clone()),
+                    _ => None,
+                })
+                .collect();
+            // Too many together are none; `check_warnings` says so.
+            Some(lists).filter(|lists| !lists.is_empty()).and_then(|lists| WarningLists::of(lists).ok())
+        };
+        self.warnings.get_or_init(put_together).as_ref()
+    }
+
+    /// What is wrong with the warning lists together, if anything is.
+    pub fn check_warnings(&self) -> Option<&'static str> {
+        let has_any = self.parts.iter().any(|part| part.kind == Kind::Warnings);
+        (has_any && self.warning_lists().is_none())
+            .then_some("There are too many warning lists, or too many substrings in them: no event is marked.")
+    }
+
+    pub(crate) fn suppressions(&self) -> impl Iterator<Item = &Suppression> {
+        self.parts.iter().filter_map(|part| match &part.content {
+            Content::Suppression(rules) => Some(rules),
+            _ => None,
+        })
     }
 
     /// The tables, each in a line: its kind, name, day and hash. The set's name is the hash of this.
@@ -247,7 +312,7 @@ impl Tables {
         self.parts.iter().filter_map(|part| match &part.content {
             Content::Networks(networks) => Some(Source::Networks(networks)),
             Content::Addresses(database) => Some(Source::Addresses(database)),
-            Content::Aliases(_) | Content::Scope(_) => None,
+            Content::Aliases(_) | Content::Scope(_) | Content::Warnings(_) | Content::Suppression(_) => None,
         })
     }
 

@@ -3,6 +3,9 @@
 //! A row is `field=value | field=value`. Of what comes out, all that is new is shown but `tables`; `- field` is a
 //! value that was taken away, `=` a row that stayed as it was.
 
+#[path = "enrich/warning_lists.rs"]
+mod warning_lists;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

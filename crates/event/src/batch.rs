@@ -24,6 +24,8 @@ pub const HOUSE: &[(&str, DataType, &str)] = &[
     ("asset", DataType::Utf8, "the field whose owner must look, such as source.ip"),
     ("in_scope", DataType::Boolean, "whether the asset is ours to watch"),
     ("tables", DataType::Utf8, "the enrichment tables in force, by their hash"),
+    ("warnings", DataType::Utf8, "the warning lists that its asset's side is on, by name, with \"; \" between"),
+    ("suppressed", DataType::Utf8, "those of them for which it is not counted: it makes no sighting"),
 ];
 
 /// The type that a field has at rest. Delta Lake has no unsigned numbers.

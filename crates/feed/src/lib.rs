@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod convert;
+pub mod draft;
 pub mod intelmq;
 mod json_text;
 pub mod reading;

@@ -23,6 +23,8 @@ use crate::rows::{Header, Rows};
 use crate::table::{Feed, Format};
 use crate::unpack::Damaged;
 
+pub(crate) use self::decode::text_of;
+
 use self::decode::Decoded;
 
 /// About this much of a report is one block, in bytes: small enough for the processor's cache, large enough
@@ -104,8 +106,10 @@ impl<R: Read> Splitter<R> {
 
     /// Takes the first row for the header whatever it says: to see whose report it is, and what of it is secret.
     pub fn with_any_header(mut self) -> Splitter<R> {
-        if let Shape::Csv(shape) = &mut self.shape {
-            shape.take_any_header();
+        match &mut self.shape {
+            Shape::Csv(shape) => shape.take_any_header(),
+            Shape::Html(shape) => shape.take_any_header(),
+            _ => {}
         }
         self
     }

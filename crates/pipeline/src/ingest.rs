@@ -362,7 +362,7 @@ fn drifts_anew(delivery: &store::Delivery, known: &Known) -> bool {
 
 /// The columns of a feed's events at rest, by some versions of its table.
 fn columns<'f>(versions: impl IntoIterator<Item = &'f Feed>) -> Vec<&'static str> {
-    let mut all = BTreeSet::from(["feed", "provider", "report_id", "in_scope", "tables"]);
+    let mut all = BTreeSet::from(["feed", "provider", "report_id", "in_scope", "suppressed", "tables", "warnings"]);
     for feed in versions {
         let read = feed::reading::columns(feed);
         let fields: Vec<Field> = Field::all().filter(|field| read.contains(&field.column())).collect();

@@ -5,6 +5,7 @@ mod accept;
 mod clock;
 mod count;
 mod fetch;
+pub mod health;
 mod ingest;
 mod open;
 mod pick;

@@ -353,7 +353,7 @@ fn rows_of(sorts: &[Sort], within: &str) -> String {
     format!(
         "select feed, kind, cast({asset} as varchar) as asset, cast({port} as int) as port, cast({identifier} as varchar) as identifier, \
            time_source, in_scope \
-         from events where {within}"
+         from events where suppressed is null and {within}"
     )
 }
 

@@ -25,8 +25,11 @@ pub(crate) fn samples_of(provider: &str) -> impl Iterator<Item = &'static [u8]> 
     SAMPLES.iter().filter(move |(name, _)| name.split_once('/').is_some_and(|(folder, _)| folder == provider)).map(|(_, bytes)| *bytes)
 }
 
-/// Canonical names of malware.
-pub(crate) fn malware_aliases() -> String {
-    let find = TABLES.iter().find(|(name, _)| *name == "malware-aliases.toml");
-    String::from_utf8_lossy(find.map_or(&[], |(_, bytes)| bytes)).into_owned()
+/// Tables for enrichment.
+pub(crate) fn tables() -> desk::Bundled {
+    let text = |file: &str| {
+        let find = TABLES.iter().find(|(name, _)| *name == file);
+        String::from_utf8_lossy(find.expect("it is part of the project").1).into_owned()
+    };
+    desk::Bundled { malware_aliases: text("malware-aliases.toml"), impossible_addresses: text("impossible-addresses.json") }
 }

@@ -88,7 +88,7 @@ impl Place {
             access,
             configuration,
             feeds: bundled::feeds(),
-            malware_aliases: bundled::malware_aliases(),
+            bundled: bundled::tables(),
             writer: concat!("waglan ", env!("CARGO_PKG_VERSION")).to_owned(),
         })
         .await

@@ -1250,6 +1250,39 @@ fn a_zip_holds_reports_of_several_feeds() {
 }
 
 #[test]
+fn a_warning_list_marks_events_and_only_what_is_chosen_is_not_counted() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = |name: &str, form: &str, entries: &str| {
+        let text = format!("{{\"name\": \"{name}\", \"version\": 1, \"type\": \"{form}\", \"list\": [{entries}]}}");
+        drop(written(&data, &format!("warnings/{name}/2024-01-01.json"), text));
+    };
+    list("Resolvers", "string", "\"192.0.2.53\"");
+    list("Large sites", "hostname", "\"example.com\"");
+    list("Later", "cidr", "\"192.0.2.0/24\"");
+    std::fs::rename(data.join("warnings/Later/2024-01-01.json"), data.join("warnings/Later/2027-01-01.json")).expect("writable");
+    written(&data, "waglan.toml", "[[suppress]]\nlist = \"Resolvers\"\nkinds = [\"listing\"]\nfeeds = [\"cins/*\"]\n");
+    written(&data, "warnings/Later/2024-01-01.json", "{\"name\": \"Later\", \"version\": 1, \"type\": \"cidr\", \"list\": []}");
+    let take = |feed: &str, report: &str| {
+        let path = written(&folder, "report.txt", report);
+        succeed(waglan(&data).args(["ingest", "--feed", feed, "--at", "2026-03-03T06:00:00Z"]).arg(path))
+    };
+    take("cins/army", "192.0.2.53\n192.0.2.1\n10.1.2.3\n");
+    take("openphish/feed", "http://192.0.2.53/login\nhttps://www.example.com/login\nhttp://10.0.0.1/\n");
+    let marked = query(&data, "SELECT coalesce(source_url, source_ip) AS asset, warnings, suppressed FROM events ORDER BY asset");
+    let expected = "asset,warnings,suppressed\n10.1.2.3,Impossible addresses,Impossible addresses\n192.0.2.1,,\n192.0.2.53,Resolvers,Resolvers\n\
+                    http://10.0.0.1/,Impossible addresses,\nhttp://192.0.2.53/login,Resolvers,\n\
+                    https://www.example.com/login,Large sites,\n";
+    assert_eq!(marked, expected, "a site is told by its URL, which is on no list that suppresses");
+    let seen = query(&data, "SELECT asset FROM sightings ORDER BY asset");
+    assert_eq!(seen, "asset\n192.0.2.1\nhttp://10.0.0.1/\nhttp://192.0.2.53/login\nhttps://www.example.com/login\n");
+    written(&data, "warnings/Bad/2024-01-01.json", "{\"name\": \"Bad\", \"type\": \"cidr\"");
+    let refused = run(waglan(&data).arg("doctor"));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned() + &told(&refused);
+    assert!(refused.status.code() != Some(0) && said.contains("warnings/Bad/2024-01-01.json"), "{said}");
+}
+
+#[test]
 fn archives_within_archives_are_as_many_deliveries_as_they_have_files() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
@@ -1790,5 +1823,29 @@ fn what_was_erased_comes_back_by_no_way() {
         let bytes = std::fs::read(file).expect("readable");
         let found = bytes.windows(20).any(|window| window == b"somebody@example.org");
         assert!(!found, "it is still in {}", file.display());
+    }
+}
+
+#[test]
+fn a_table_is_drafted_for_a_delivery_that_nobody_knows() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let report =
+        "seen,victim_ip,attacker,bytes\n2026-03-01 08:00:00,198.51.100.7,192.0.2.1,512\n2026-03-01 08:00:01,198.51.100.8,192.0.2.2,90\n";
+    let path = written(&folder, "attacks.csv.gz", packed(report.as_bytes(), Compression::best()));
+    let drafted = run(waglan(&data).args(["feed", "new", "--save", "example/attacks"]).arg(&path));
+    let table = String::from_utf8_lossy(&drafted.stdout).into_owned();
+    assert_eq!(drafted.status.code(), Some(0), "{}", told(&drafted));
+    assert!(table.contains("victim_ip = \"destination.ip\"\nattacker = \"source.ip\"\n"), "{table}");
+    assert_eq!(table.lines().filter(|line| line.contains("# decide")).count(), 3, "{table}");
+    assert!(told(&drafted).contains("2 events, 0 rejected"), "{}", told(&drafted));
+    assert!(succeed(waglan(&data).args(["feed", "check", "example/attacks"])).contains("1 feeds checked, 0 with something wrong"));
+    succeed(waglan(&data).args(["ingest", "--feed", "example/attacks"]).arg(&path));
+    assert_eq!(query(&data, "SELECT count(*) AS n FROM events WHERE destination_ip LIKE '198.51.100.%'"), "n\n2\n");
+    for (id, why) in
+        [("example/attacks", "there is a feed example/attacks already"), ("../x", "is no feed's id"), ("a/b/c", "is no feed's id")]
+    {
+        let refused = run(waglan(&data).args(["feed", "new", "--save", id]).arg(&path));
+        assert!(refused.status.code() == Some(2) && told(&refused).contains(why), "{id}: {}", told(&refused));
     }
 }

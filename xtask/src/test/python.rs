@@ -14,6 +14,7 @@ const PACKAGES: &[&str] = &[
     "deltalake==1.6.6",
     "duckdb==2.0.0",
     "pyarrow==26.0.1",
+    "pymispwarninglists==1.7.0",
     // For deltalake:
     "arro3-core==0.9.1",
     "deprecated==1.3.1",

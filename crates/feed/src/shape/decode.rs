@@ -101,7 +101,7 @@ fn utf16_of(head: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// The bytes as text: as they are where they are UTF-8, else line by line, a line that is not being windows-1252.
-pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
     }

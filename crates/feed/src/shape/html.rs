@@ -30,6 +30,8 @@ pub(super) struct Html {
     columns: Vec<String>,
     /// The columns that the feed's table speaks of: a page's table has one of them at least.
     known: HashSet<String>,
+    /// Whether every table will do.
+    takes_any: bool,
     /// Rows that were read, once the page was.
     read: Option<VecDeque<Row>>,
 }
@@ -70,7 +72,11 @@ struct Cell {
 impl Html {
     pub(super) fn new(format: Format, feed: &Feed) -> Html {
         let known = feed.columns.iter().chain(feed.assignments.iter().map(|assignment| &assignment.column)).cloned().collect();
-        Html { format, columns: feed.columns.clone(), known, read: None }
+        Html { format, columns: feed.columns.clone(), known, takes_any: false, read: None }
+    }
+
+    pub(super) fn take_any_header(&mut self) {
+        self.takes_any = true;
     }
 
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
@@ -108,7 +114,7 @@ impl Html {
                 true => names_of(rows.next().expect("not empty")),
                 false => Header::new(self.columns.iter().cloned()),
             };
-            if !self.format.header || header.names.iter().any(|name| self.known.contains(name)) {
+            if !self.format.header || self.takes_any || header.names.iter().any(|name| self.known.contains(name)) {
                 is_there = true;
                 found.extend(rows.filter_map(|row| self.row(&header, row, page)));
             }

@@ -53,6 +53,9 @@ impl Doctor {
             )?,
             _ => say(true, format!("the clock says {}", time::iso(now)))?,
         }
+        if let Some(wrong) = desk.wrong_warning_lists(time::day(now)) {
+            say(false, wrong.to_owned())?;
+        }
         for missing in desk.missing_tables(time::day(now)) {
             say(false, missing.to_owned())?;
         }

@@ -1,5 +1,8 @@
 //! `waglan feed`: what feeds are known, and whether their tables are sound.
 
+mod health;
+mod new;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +25,12 @@ pub(crate) enum FeedCommand {
     Show(Show),
     /// Whether tables can be read, and samples with them
     Check(Check),
+    /// Which feeds are silent or strange, and which sources fail
+    Health(health::Health),
     /// A feed's sample: a report in its real form, to try things with
     Sample(Sample),
+    /// Draft a table for a delivery that nobody has a table for, and show what it makes of it
+    New(new::New),
     /// Take a newer document of a provider's own form, so that its new report types are known
     Update(Update),
 }
@@ -66,6 +73,8 @@ impl FeedCommand {
             FeedCommand::Show(show) => show.run(place),
             FeedCommand::Check(check) => check.run(place),
             FeedCommand::Sample(sample) => sample.run(place),
+            FeedCommand::Health(health) => health.run(place).await,
+            FeedCommand::New(new) => new.run(place),
             FeedCommand::Update(update) => update.run(place).await,
         }
     }

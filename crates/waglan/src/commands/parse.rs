@@ -162,7 +162,7 @@ impl Worker for Printer<'_> {
 }
 
 /// `2023-02-19T00:01:10Z phishing site source.url=... extra={...}`
-fn lines(piece: &Piece, out: &mut String) {
+pub(super) fn lines(piece: &Piece, out: &mut String) {
     let first = ["time.source", "classification.type", "classification.taxonomy", "tlp", "time.observation"];
     let events = &piece.events;
     let text = |column: &str, row: usize| batch::text(events, column).map_or("", |array| array.value(row)).to_owned();

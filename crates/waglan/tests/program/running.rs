@@ -189,3 +189,31 @@ fn a_configuration_is_checked_before_anything_runs() {
         assert!(said.contains(expected), "{configuration}: {said}");
     }
 }
+
+#[test]
+fn a_feed_that_falls_silent_is_told() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let now = event::time::parse("2026-03-20T12:00:00Z").expect("a time");
+    for day in 1..=12 {
+        let path = written(&folder, "ci-badguys.txt", format!("192.0.2.{day}\n192.0.2.100\n"));
+        super::succeed(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", &format!("2026-03-{day:02}T06:00:00Z")]).arg(path));
+    }
+    let health = |now: i64| {
+        // A clock that stands at this moment.
+        run(waglan(&data).env("WAGLAN_CLOCK", format!("0/{now}/0.000000000001")).args(["feed", "health", "--format", "csv"]))
+    };
+    let silent = health(now);
+    assert_eq!(silent.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&silent.stdout).into_owned();
+    assert!(
+        table.contains("cins/army,silent,2026-03-12T06:00:00Z,1d,2,1 to 3,0.0,0,12,silent for 8d6h; usually it comes every 1d"),
+        "{table}"
+    );
+    let well = health(event::time::parse("2026-03-12T12:00:00Z").expect("a time"));
+    assert_eq!(well.status.code(), Some(0), "{}", String::from_utf8_lossy(&well.stdout));
+    let metrics =
+        run(waglan(&data).env("WAGLAN_CLOCK", format!("0/{now}/0.000000000001")).args(["feed", "health", "--format", "prometheus"]));
+    let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+    assert!(metrics.contains("waglan_feed_silent{feed=\"cins/army\"} 1\n"), "{metrics}");
+}
