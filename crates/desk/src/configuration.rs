@@ -1,12 +1,16 @@
 //! The configuration file, `waglan.toml`. Every key has a default, so that an empty file is a good one.
 //! docs/operating.md is its reference.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline::sources::{self, Every};
 use serde::Deserialize;
+
+pub use self::files::{ConfigurationFile, masked};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -14,7 +14,7 @@ mod run;
 mod tables;
 
 pub use actor::{Action, Actor, Role};
-pub use configuration::{Configuration, Retention};
+pub use configuration::{Configuration, ConfigurationFile, Retention, masked};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
@@ -24,5 +24,6 @@ pub use pipeline::{
     open as open_delivery, pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
+pub use run::plans;
 pub use store::{Access, Answer, Delivery, Limits, days_of_text, days_text};
 pub use tables::{Bundled, Installed};

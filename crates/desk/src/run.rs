@@ -1,25 +1,31 @@
 //! The program by itself: every source is looked at when it is due, and what comes is taken in.
 
 use anyhow::{Context, Result};
+use feed::Catalog;
 use pipeline::{Clock, Of, Planned, Running, sources};
 use tokio::sync::watch;
 
 use crate::actor::{Action, Actor};
+use crate::configuration::Configuration;
 use crate::desk::Desk;
 
+/// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs.
+pub fn plans(configuration: &Configuration, catalog: &Catalog) -> Result<Vec<Planned>> {
+    let mut plans = Vec::new();
+    for (name, source) in configuration.source.iter().filter(|(_, source)| !source.off) {
+        plans.push(source.plan(name, catalog).with_context(|| format!("[source.{name}] in the configuration"))?);
+    }
+    let by_tables = sources::by_tables(&configuration.collect, catalog).context("collect in the configuration")?;
+    // A feed with a section of its own is fetched as that says.
+    let named = |of: &Of| configuration.source.values().any(|source| matches!(of, Of::Feed(id) if source.feed.as_ref() == Some(id)));
+    plans.extend(by_tables.into_iter().filter(|plan| !named(&plan.of)));
+    Ok(plans)
+}
+
 impl Desk {
-    /// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs.
+    /// As [`plans`], of this desk's configuration and feeds.
     pub fn plans(&self) -> Result<Vec<Planned>> {
-        let settings = &self.configuration;
-        let mut plans = Vec::new();
-        for (name, source) in settings.source.iter().filter(|(_, source)| !source.off) {
-            plans.push(source.plan(name, &self.catalog).with_context(|| format!("[source.{name}] in the configuration"))?);
-        }
-        let by_tables = sources::by_tables(&settings.collect, &self.catalog).context("collect in the configuration")?;
-        // A feed with a section of its own is fetched as that says.
-        let named = |of: &Of| settings.source.values().any(|source| matches!(of, Of::Feed(id) if source.feed.as_ref() == Some(id)));
-        plans.extend(by_tables.into_iter().filter(|plan| !named(&plan.of)));
-        Ok(plans)
+        plans(&self.configuration, &self.catalog)
     }
 
     /// Runs these sources until `stop` says so; each once only where `once` does.

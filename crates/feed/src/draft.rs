@@ -85,12 +85,33 @@ fn written(form: &Form, columns: &[Column]) -> String {
         line(&format!("\n{}", section.trim_end()));
     }
     let rules: Vec<String> = columns.iter().filter_map(Column::rule).collect();
-    if !rules.is_empty() {
+    if *form == Form::Prose {
+        line(OF_PROSE.trim_end());
+    } else if !rules.is_empty() {
         line("\n[rows]");
         rules.iter().for_each(|rule| line(rule));
     }
     table
 }
+
+/// What the indicators of a text are.
+const OF_PROSE: &str = r#"
+[rows]
+context = "event_description.text"
+
+[rows.value]
+by      = "type"
+ip      = "source.ip"
+"ip:port" = ["source.ip | before :", "source.port | after :"]
+network = "source.network"
+domain  = "source.fqdn"
+url     = "source.url"
+email   = "source.account"
+sha256  = "malware.hash.sha256"
+sha1    = "malware.hash.sha1"
+md5     = "malware.hash.md5"
+otherwise = "extra"
+"#;
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +209,13 @@ mod tests {
             2,
             0,
         );
+    }
+
+    #[test]
+    fn in_prose_each_indicator_is_told_by_its_sort() {
+        let report = "Dear all, please look at the machine 192.0.2.1 as soon as you can,\nit was told to fetch hxxp://bad[.]example[.]org/x from there.\n";
+        let Draft { table } = draft(report.as_bytes()).expect("prose");
+        assert!(table.contains("format   = \"prose\"") && table.contains("url     = \"source.url\""), "{table}");
     }
 
     #[test]

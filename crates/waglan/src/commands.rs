@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, and what it does with the desk.
 
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod feed;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use ::feed::Catalog;
 use ::feed::unpack::{Caps, unpack_streams};
 use anyhow::{Context, Result, anyhow, bail};
-use desk::{Access, Actor, Configuration, Desk, Opening, Role};
+use desk::{Access, Actor, Configuration, ConfigurationFile, Desk, Opening, Role};
 use event::time::{self, Micros};
 
 use crate::{Place, bundled, memory};
@@ -46,14 +47,37 @@ impl Place {
     }
 
     pub(crate) fn configuration(&self) -> Result<Configuration> {
-        let own = PathBuf::from(self.location()?).join("waglan.toml");
+        Ok(self.read_configuration()?.0)
+    }
+
+    /// The configuration, and what its files say as one.
+    pub(crate) fn read_configuration(&self) -> Result<(Configuration, toml::Table)> {
+        Configuration::read(&self.configuration_files()?).map_err(|wrong| anyhow!("the configuration cannot be read: {wrong}"))
+    }
+
+    /// `waglan.toml`, and what lies in `conf.d` beside it.
+    pub(crate) fn configuration_files(&self) -> Result<Vec<ConfigurationFile>> {
         let path = match &self.config {
             Some(path) => path.clone(),
-            None if own.is_file() => own,
-            None => return Ok(Configuration::default()),
+            None => PathBuf::from(self.location()?).join("waglan.toml"),
         };
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading the configuration {}", path.display()))?;
-        Configuration::parse(&text).map_err(|wrong| anyhow!("the configuration {} cannot be read: {wrong}", path.display()))
+        let mut paths: Vec<PathBuf> = Vec::new();
+        if self.config.is_some() || path.is_file() {
+            paths.push(path.clone());
+        }
+        let folder = path.with_file_name("conf.d");
+        if folder.is_dir() {
+            let entries = std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+            let mut more: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+            more.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+            more.sort();
+            paths.extend(more);
+        }
+        let read = |path: PathBuf| {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("reading the configuration {}", path.display()))?;
+            Ok(ConfigurationFile { path, text })
+        };
+        paths.into_iter().map(read).collect()
     }
 
     /// The feeds that are known here; where there is no place to keep anything, those that the program knows by itself.

@@ -66,6 +66,9 @@ enum Command {
     /// Look after what is stored: compact, vacuum, retain, erase
     #[command(subcommand)]
     Store(commands::store::StoreCommand),
+    /// What the configuration says, all files together
+    #[command(subcommand)]
+    Config(commands::config::Config),
     /// Configuration, storage, feeds, tables: what is wrong and how to mend it
     Doctor(commands::doctor::Doctor),
 }
@@ -109,6 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Query(command) => command.run(&place).await,
         Command::Geo(command) => command.run(&place).await,
         Command::Store(command) => command.run(&place).await,
+        Command::Config(command) => command.run(&place).await,
         Command::Doctor(command) => command.run(&place).await,
     }
 }

@@ -47,7 +47,11 @@ impl Form {
 
     /// Whether every delivery in this form may fill the field, whatever its columns.
     pub(super) fn always_has(&self, field: &str) -> bool {
-        matches!(self, Form::Intelmq) && matches!(field, "source.ip" | "source.fqdn" | "source.url")
+        match self {
+            Form::Intelmq => matches!(field, "source.ip" | "source.fqdn" | "source.url"),
+            Form::Prose => true,
+            _ => false,
+        }
     }
 
     /// The section, with its heading; nothing where all is as usual.

@@ -217,3 +217,23 @@ fn a_feed_that_falls_silent_is_told() {
     let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
     assert!(metrics.contains("waglan_feed_silent{feed=\"cins/army\"} 1\n"), "{metrics}");
 }
+
+#[test]
+fn the_example_of_a_configuration_is_sound_and_shows_no_secret() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let example = std::fs::read_to_string("../../deploy/hong-kong.toml").expect("it is part of the project");
+    written(&data, "waglan.toml", example);
+    written(
+        &data,
+        "conf.d/own.toml",
+        "collect = [\"cert-pl/warning-list\"]\n[source.x]\nfeed = \"cins/army\"\n[source.x.http]\nfill = { a = \"hush\" }\n",
+    );
+    let checked = run(waglan(&data).args(["config", "check"]));
+    assert_eq!(checked.status.code(), Some(0), "{}", told(&checked));
+    let shown = String::from_utf8_lossy(&run(waglan(&data).args(["config", "show"])).stdout).into_owned();
+    assert!(shown.contains("conf.d/own.toml") && shown.contains("\"cert-pl/warning-list\"") && !shown.contains("hush"), "{shown}");
+    written(&data, "conf.d/slip.toml", "[run]\nat_onze = 3\n");
+    let slip = run(waglan(&data).args(["config", "check"]));
+    assert!(slip.status.code() == Some(2) && told(&slip).contains("conf.d/slip.toml") && told(&slip).contains("line 2"), "{}", told(&slip));
+}
