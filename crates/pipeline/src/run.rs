@@ -85,6 +85,9 @@ pub struct Memory {
     /// Looks in a row that failed, and why the last one did.
     pub failures: u32,
     pub error: Option<String>,
+    /// Not before then, as the other side asked.
+    #[serde(default)]
+    pub not_before: Option<Micros>,
     /// Its own.
     #[serde(default)]
     pub seen: serde_json::Value,
@@ -190,6 +193,18 @@ impl Collecting {
         let mut memory = self.memory();
         memory.seen = serde_json::to_value(seen)?;
         memory.write(&self.path).with_context(|| format!("remembering what {} has seen", self.name))
+    }
+
+    /// Remembers that the other side asked to be left alone until then.
+    pub fn wait_until(&self, time: Micros) -> Result<()> {
+        let mut memory = self.memory();
+        memory.not_before = Some(time);
+        memory.write(&self.path).with_context(|| format!("remembering how long {} has to wait", self.name))
+    }
+
+    /// Until when the other side asked to be left alone.
+    pub fn not_before(&self) -> Option<Micros> {
+        self.memory().not_before
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -378,5 +393,5 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
             backoff.mul_f64(0.75 + 0.5 * chance)
         }
     };
-    (last + micros(wait)).max(now)
+    (last + micros(wait)).max(now).max(memory.not_before.unwrap_or(now))
 }

@@ -19,6 +19,7 @@ use crate::run::{Collecting, Planned};
 
 pub mod folder;
 pub mod http;
+mod web;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
