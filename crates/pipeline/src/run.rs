@@ -141,6 +141,7 @@ pub struct Collecting {
     door: mpsc::Sender<Handover>,
     memory: Mutex<Memory>,
     path: PathBuf,
+    stop: watch::Receiver<bool>,
     /// How long it waited for the store in this look, in milliseconds.
     waited: Arc<AtomicU64>,
 }
@@ -177,6 +178,13 @@ impl Collecting {
         count(&self.waited, since);
         sent.map_err(|_| anyhow!("the program is stopping"))?;
         Ok(Receipt { told, waited: self.waited.clone() })
+    }
+
+    /// Waits until it is to stop.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // Whoever could say so is gone: then it is to stop as well.
+        let _gone = stop.wait_for(|stop| *stop).await;
     }
 
     /// What was remembered last.
@@ -228,7 +236,8 @@ pub async fn run(
         let path = memory_path(&running.memories, &plan.name);
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
-        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, waited: Arc::default() };
+        let at_work =
+            Collecting { name, of, clock, door, memory: Mutex::new(memory), path, stop: stop.clone(), waited: Arc::default() };
         tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
     }
     drop(door);
@@ -326,6 +335,8 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
         }
         let look = at_work.clock.now();
         let looked = match is_stream {
+            // It hands over what it has.
+            true if plan.source.winds_up() => plan.source.collect(&at_work).await,
             // A stream is told to stop in the middle of what it does, and repeats that.
             true => tokio::select! {
                 ended = plan.source.collect(&at_work) => ended,

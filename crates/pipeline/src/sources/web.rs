@@ -86,9 +86,9 @@ impl Ask {
         Ask { url, hides: false, headers: HeaderMap::new(), secret: Vec::new(), body: None }
     }
 
-    /// An address in a message: of the first one nothing that was filled in.
+    /// An address in a message. Where one of them hides something, those that it leads to may say it too.
     fn named(&self, at: &Url) -> String {
-        if *at == self.url && self.hides { format!("{}/...", at.origin().ascii_serialization()) } else { fetch::shown(at) }
+        if self.hides { format!("{}/...", at.origin().ascii_serialization()) } else { fetch::shown(at) }
     }
 }
 
@@ -137,10 +137,14 @@ impl Failed {
         Failed { why, may_pass: false, is_to_wait: false, is_too_large: false, status: None, retry_after: None }
     }
 
+    pub(super) fn for_now(why: Error) -> Failed {
+        Failed { may_pass: true, ..Failed::for_good(why) }
+    }
+
     fn of(error: reqwest::Error, url: &Url) -> Failed {
         let what = fetch::what_failed(&error);
         let why = Error::new(error.without_url()).context(format!("{} {what}", url.origin().ascii_serialization()));
-        Failed { may_pass: true, ..Failed::for_good(why) }
+        Failed::for_now(why)
     }
 
     /// Whether it is about who asks, and not about what was asked for.
@@ -163,6 +167,10 @@ impl Settings {
             name.parse::<HeaderName>().map_err(|_| anyhow!("\"{name}\" is no header's name"))?;
         }
         Ok(())
+    }
+
+    pub(super) fn has_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// A way to ask, if the server did not ask to be left alone.
@@ -251,7 +259,7 @@ impl Web<'_> {
                 return Ok(None);
             }
             if status.is_redirection() {
-                at = redirected(&at, &answer)?;
+                at = redirected(ask, &at, &answer)?;
                 continue;
             }
             if !status.is_success() {
@@ -264,7 +272,7 @@ impl Web<'_> {
                     ..Failed::for_good(why)
                 });
             }
-            return self.save(answer, at).await.map(Some);
+            return self.save(ask, answer, at).await.map(Some);
         }
         Err(Failed::for_good(anyhow!("{} leads on and on", ask.named(&ask.url))))
     }
@@ -308,10 +316,10 @@ impl Web<'_> {
     }
 
     /// Writes an answer to a file, to its end.
-    async fn save(&self, mut answer: Response, url: Url) -> Result<Page, Failed> {
+    async fn save(&self, ask: &Ask, mut answer: Response, url: Url) -> Result<Page, Failed> {
         let most = self.settings.most.unwrap_or(MOST) << 20;
         let too_large = || {
-            let why = anyhow!("{} is larger than {} MiB: it is not taken (most)", fetch::shown(&url), most >> 20);
+            let why = anyhow!("{} is larger than {} MiB: it is not taken (most)", ask.named(&url), most >> 20);
             Failed { is_too_large: true, ..Failed::for_good(why) }
         };
         if answer.content_length().is_some_and(|length| length > most) {
@@ -332,11 +340,11 @@ impl Web<'_> {
     }
 }
 
-fn redirected(from: &Url, answer: &Response) -> Result<Url, Failed> {
+fn redirected(ask: &Ask, from: &Url, answer: &Response) -> Result<Url, Failed> {
     let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| from.join(to).ok());
-    let to = to.filter(fetch::is_http).ok_or_else(|| Failed::for_good(anyhow!("{} leads nowhere", fetch::shown(from))))?;
+    let to = to.filter(fetch::is_http).ok_or_else(|| Failed::for_good(anyhow!("{} leads nowhere", ask.named(from))))?;
     if from.scheme() == "https" && to.scheme() != "https" {
-        return Err(Failed::for_good(anyhow!("{} leads from https to http", fetch::shown(from))));
+        return Err(Failed::for_good(anyhow!("{} leads from https to http", ask.named(from))));
     }
     Ok(to)
 }
