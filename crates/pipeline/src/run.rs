@@ -236,14 +236,20 @@ pub async fn run(
         let path = memory_path(&running.memories, &plan.name);
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
-        let at_work =
-            Collecting { name, of, clock, door, memory: Mutex::new(memory), path, stop: stop.clone(), waited: Arc::default() };
+        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, stop: stop.clone(), waited: Arc::default() };
         tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
     }
     drop(door);
     let mut next = None;
     let ended = async {
-        while let Some(first) = next.take().or(waiting.recv().await) {
+        loop {
+            let first = match next.take() {
+                Some(first) => first,
+                None => match waiting.recv().await {
+                    Some(first) => first,
+                    None => break,
+                },
+            };
             let mut together = vec![first];
             let mut origins: HashSet<String> = HashSet::from([together[0].handed.origin.clone()]);
             while together.len() < TOGETHER

@@ -59,7 +59,10 @@ struct Taxii {
 enum Place {
     Known(Url),
     /// To be found by its name.
-    Named { discovery: Url, name: String },
+    Named {
+        discovery: Url,
+        name: String,
+    },
 }
 
 impl Make for Settings {
@@ -70,7 +73,8 @@ impl Make for Settings {
         if settings.token.is_some() && settings.web.has_user() {
             bail!("token and user are both given: say one");
         }
-        let collection = self.collection.as_deref().context("say collection = \"https://.../collections/ID/\", or its title beside discovery")?;
+        let collection =
+            self.collection.as_deref().context("say collection = \"https://.../collections/ID/\", or its title beside discovery")?;
         let place = match &self.discovery {
             Some(discovery) => Place::Named { discovery: fetch::parse(discovery).context("discovery")?, name: collection.to_owned() },
             None => {

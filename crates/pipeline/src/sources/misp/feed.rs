@@ -193,7 +193,12 @@ mod tests {
         let manifest = format!(
             r#"{{"{}": {{"timestamp": 30}}, "{}": {{"timestamp": "20", "info": "x"}}, "{}": {{"timestamp": 10}}, "{}": {{"info": "undated"}},
                 "{}": {{"timestamp": 5}}, "../etc/passwd": {{"timestamp": 1}}, "{}": {{"timestamp": 40}}}}"#,
-            uuid(1), uuid(2), uuid(3), uuid(4), uuid(5), uuid(6)
+            uuid(1),
+            uuid(2),
+            uuid(3),
+            uuid(4),
+            uuid(5),
+            uuid(6)
         );
         let manifest: BTreeMap<String, Entry> = serde_json::from_str(&manifest).expect("JSON");
         let seen = Seen { events: BTreeMap::from([(uuid(3), 10), (uuid(6), 39)]), failed: BTreeSet::from([uuid(5)]) };
