@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use event::time::{self, Micros};
 use feed::Feed;
 use futures::FutureExt;
@@ -12,9 +12,8 @@ use reqwest::Url;
 use reqwest::header::{self, HeaderValue};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
-use super::web::{self, Ask, Failed, Page, Web};
+use super::web::{self, Ask, Page, Web};
 use super::{Every, Found, Make, Source};
 use crate::accept::Input;
 use crate::fetch;
@@ -87,21 +86,25 @@ impl Make for Settings {
     }
 }
 
-/// How far it was. Objects of one moment may lie on two pages, so the time counts only when all pages are there; until then it is
-/// the server's word for the next one.
+/// How far it was.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Seen {
     collection: String,
-    /// When the last object was added, as the server writes it.
+    /// Everything that was added until then is there, as the server writes times.
     added_after: Option<String>,
-    begun: Option<Begun>,
 }
 
-/// A look that was cut short.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Begun {
-    next: String,
+/// A look on its way through the pages.
+///
+/// The server's word for the next page may be a place in the list, or all that it keeps of a list which it shortens with every
+/// answer (OASIS's own does so). Asked for twice, the second kind says what comes after: so a page is asked for again, and the word
+/// is trusted beyond a failure, only where words are seen to change. What is remembered is a time.
+#[derive(Debug, Default)]
+struct Reading {
+    /// The page that is asked for, from 0 on.
     page: u32,
+    next: Option<String>,
+    words_change: bool,
     /// When the last object of the page before was added.
     last: Option<String>,
 }
@@ -156,62 +159,54 @@ impl Taxii {
         if seen.added_after.is_none() {
             seen.added_after = self.settings.back.map(|back| time::iso(at_work.clock.now() - micros(back)));
         }
-        let mut begun = seen.begun.take();
-        let mut refused = None;
-        loop {
-            let number = begun.as_ref().map_or(1, |begun| begun.page);
-            if number > self.settings.most_pages.unwrap_or(MOST_PAGES) {
-                bail!("{shown} has more than {} pages: no more are taken (most_pages)", number - 1);
-            }
-            let page = match web.page(&self.ask(&collection, &seen, begun.as_ref())?).await {
-                // A server forgets its words after a while: then it is asked from the time on.
-                Err(failed) if begun.is_some() && is_forgotten(&failed) => {
-                    warn!(source = %at_work.name, "the server does not know where it was: it is asked once more from where the last look ended");
-                    at_work.remember(&seen)?;
-                    return Err(failed.into());
-                }
-                page => page?,
-            };
+        let most_pages = self.settings.most_pages.unwrap_or(MOST_PAGES);
+        let (mut since, mut reading, mut refused) = (seen.added_after.clone(), Reading::default(), None);
+        while reading.page < most_pages {
+            let page = web.page(&self.ask(&collection, since.as_deref(), &reading)?).await?;
             let envelope: Envelope = page.json()?;
-            let last = added_last(&page).or_else(|| begun.and_then(|begun| begun.last));
+            reading.page += 1;
             if !envelope.objects.is_empty() {
-                let origin = if number == 1 { format!("{shown}objects/") } else { format!("{shown}objects/#{number}") };
+                let origin = if reading.page == 1 { format!("{shown}objects/") } else { format!("{shown}objects/#{}", reading.page) };
                 let found = Found { at: None, origin, input: Input::File(page.file.path().to_owned()) };
                 let Told { refused: why, .. } = at_work.hand_over(found).await?.told().await?;
                 // What is refused for what it is holds up nothing that comes after it.
                 refused = refused.or(why.into_iter().next());
             }
-            match next(&envelope, &seen, last)? {
-                Next::Page(next, last) => begun = Some(Begun { next, page: number + 1, last }),
-                Next::Since(last) => (seen.added_after, begun) = (Some(last), None),
-                Next::Nothing(last) => {
+            let last = added_last(&page).or_else(|| reading.last.clone());
+            if is_earlier(reading.last.as_deref(), last.as_deref()) {
+                // Objects come in the order in which they were added, and those of one moment may lie on two pages: now all of that
+                // moment are there.
+                seen.added_after = reading.last.clone();
+                at_work.remember(&seen)?;
+            }
+            match next(&envelope, since.as_deref(), last.as_deref())? {
+                Next::Page(word) => {
+                    reading.words_change |= reading.next.as_ref().is_some_and(|before| *before != word);
+                    (reading.next, reading.last) = (Some(word), last);
+                }
+                Next::Since(time) => {
+                    since = Some(time);
+                    (reading.next, reading.last) = (None, last);
+                }
+                Next::Nothing => {
                     seen.added_after = last.or(seen.added_after);
-                    break;
+                    at_work.remember(&seen)?;
+                    return refused.map_or(Ok(()), |why| Err(anyhow!("it was fetched and not taken: {why}")));
                 }
             }
-            at_work.remember(&Seen { begun: begun.clone(), ..seen.clone() })?;
         }
-        at_work.remember(&seen)?;
-        match refused {
-            Some(why) => bail!("it was fetched and not taken: {why}"),
-            None => Ok(()),
-        }
+        bail!("{shown} has more than {most_pages} pages: no more are taken (most_pages)")
     }
 
-    fn ask(&self, collection: &Url, seen: &Seen, begun: Option<&Begun>) -> Result<Ask> {
+    fn ask(&self, collection: &Url, since: Option<&str>, reading: &Reading) -> Result<Ask> {
         let mut url = collection.join("objects/").context("the address of the collection's objects")?;
         let limit = self.settings.limit.unwrap_or(LIMIT).max(1).to_string();
         let matching = self.settings.matching.iter().map(|(name, value)| (format!("match[{name}]"), value.as_str()));
-        let mut query = url.query_pairs_mut();
-        query.append_pair("limit", &limit).extend_pairs(matching);
-        if let Some(time) = &seen.added_after {
-            query.append_pair("added_after", time);
-        }
-        if let Some(begun) = begun {
-            query.append_pair("next", &begun.next);
-        }
-        drop(query);
-        self.asking(url)
+        let rest = [("added_after", since), ("next", reading.next.as_deref())];
+        let rest = rest.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        url.query_pairs_mut().append_pair("limit", &limit).extend_pairs(matching).extend_pairs(rest);
+        let once = reading.next.is_some() && !reading.words_change;
+        Ok(Ask { once, ..self.asking(url)? })
     }
 
     fn asking(&self, url: Url) -> Result<Ask> {
@@ -262,35 +257,36 @@ impl Taxii {
     }
 }
 
-/// Whether the server did not understand its own word for the next page.
-fn is_forgotten(failed: &Failed) -> bool {
-    failed.status.is_some_and(|status| matches!(status.as_u16(), 400 | 404 | 410 | 422))
-}
-
 fn added_last(page: &Page) -> Option<String> {
     page.headers.get("X-TAXII-Date-Added-Last")?.to_str().ok().map(str::to_owned)
+}
+
+fn is_earlier(one: Option<&str>, other: Option<&str>) -> bool {
+    let time = |text: Option<&str>| time::parse(text?).ok();
+    time(one).zip(time(other)).is_some_and(|(one, other)| one < other)
 }
 
 /// What comes after a page.
 #[derive(Debug, PartialEq)]
 enum Next {
-    Page(String, Option<String>),
+    /// By the server's word for it.
+    Page(String),
     /// More, by the time alone.
     Since(String),
-    Nothing(Option<String>),
+    Nothing,
 }
 
-fn next(envelope: &Envelope, seen: &Seen, last: Option<String>) -> Result<Next> {
+fn next(envelope: &Envelope, since: Option<&str>, last: Option<&str>) -> Result<Next> {
     let word = match &envelope.next {
         Some(serde_json::Value::String(word)) if !word.is_empty() => Some(word.clone()),
         Some(serde_json::Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
     Ok(match (envelope.more, word, last) {
-        (true, Some(word), last) => Next::Page(word, last),
-        (true, None, Some(last)) if seen.added_after.as_ref() != Some(&last) => Next::Since(last),
+        (true, Some(word), _) => Next::Page(word),
+        (true, None, Some(last)) if since != Some(last) => Next::Since(last.to_owned()),
         (true, None, _) => bail!("the server says that there is more, and not how to ask for it"),
-        (false, _, last) => Next::Nothing(last),
+        (false, _, _) => Next::Nothing,
     })
 }
 
@@ -304,20 +300,20 @@ mod tests {
 
     #[track_caller]
     fn check(envelope: &str, last: Option<&str>, expected: Result<Next, &str>) {
-        let seen = Seen { added_after: Some("2026-03-01T00:00:00Z".to_owned()), ..Seen::default() };
-        let found = next(&serde_json::from_str(envelope).expect("JSON"), &seen, last.map(str::to_owned));
+        let found = next(&serde_json::from_str(envelope).expect("JSON"), Some("2026-03-01T00:00:00Z"), last);
         assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{envelope}");
     }
 
     #[test]
     fn what_comes_next_is_what_the_server_says() {
         let (before, later) = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
-        let kept = || Some(later.to_owned());
-        check(r#"{"more": true, "next": "a", "objects": [{}]}"#, Some(later), Ok(Next::Page("a".to_owned(), kept())));
-        check(r#"{"more": true, "next": 7, "objects": [{}]}"#, None, Ok(Next::Page("7".to_owned(), None)));
+        check(r#"{"more": true, "next": "a", "objects": [{}]}"#, Some(later), Ok(Next::Page("a".to_owned())));
+        check(r#"{"more": true, "next": 7, "objects": [{}]}"#, None, Ok(Next::Page("7".to_owned())));
         check(r#"{"more": true, "objects": [{}]}"#, Some(later), Ok(Next::Since(later.to_owned())));
         check(r#"{"more": true, "objects": [{}]}"#, Some(before), Err("the server says that there is more, and not how to ask for it"));
-        check(r#"{"objects": [{}]}"#, Some(later), Ok(Next::Nothing(kept())));
-        check("{}", None, Ok(Next::Nothing(None)));
+        check(r#"{"objects": [{}]}"#, Some(later), Ok(Next::Nothing));
+        check("{}", None, Ok(Next::Nothing));
+        assert!(is_earlier(Some("2026-03-01T00:00:00.000001Z"), Some("2026-03-01T00:00:00.000002Z")));
+        assert!(!is_earlier(Some(before), Some(before)) && !is_earlier(None, Some(later)));
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Ask {
     pub secret: Vec<(HeaderName, String)>,
     /// Then it is a POST.
     pub body: Option<Body>,
+    /// Whether it must not be tried again.
+    pub once: bool,
 }
 
 pub(super) enum Body {
@@ -83,7 +85,7 @@ impl std::fmt::Debug for Body {
 
 impl Ask {
     pub(super) fn new(url: Url) -> Ask {
-        Ask { url, hides: false, headers: HeaderMap::new(), secret: Vec::new(), body: None }
+        Ask { url, hides: false, headers: HeaderMap::new(), secret: Vec::new(), body: None, once: false }
     }
 
     /// An address in a message. Where one of them hides something, those that it leads to may say it too.
@@ -223,7 +225,7 @@ impl Web<'_> {
 
     /// One answer, tried again where that may help; none where a condition says that it is as it was.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Option<Page>, Failed> {
-        let tries = self.settings.tries.unwrap_or(TRIES).max(1);
+        let tries = if ask.once { 1 } else { self.settings.tries.unwrap_or(TRIES) };
         let clock = &self.at_work.clock;
         let mut wait = FIRST_WAIT;
         for turn in 1.. {
@@ -238,7 +240,7 @@ impl Web<'_> {
                 self.at_work.wait_until(until).map_err(Failed::for_good)?;
                 return Err(Failed { is_to_wait: true, ..failed });
             }
-            if turn >= tries || !failed.may_pass {
+            if turn >= tries.max(1) || !failed.may_pass {
                 return Err(failed);
             }
             clock.sleep(asked.max(wait)).await;
