@@ -399,7 +399,8 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
     // From 0 to 1.
     let chance = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
     let Some(last) = memory.last_look else {
-        let spread = plan.every.min(Duration::from_secs(30)).mul_f64(chance / 3.0);
+        let most = if plan.source.is_stream() { Duration::ZERO } else { Duration::from_secs(30) };
+        let spread = plan.every.min(most).mul_f64(chance / 3.0);
         return now + micros(spread);
     };
     let wait = match memory.failures {
