@@ -85,6 +85,9 @@ pub struct Memory {
     /// Looks in a row that failed, and why the last one did.
     pub failures: u32,
     pub error: Option<String>,
+    /// Not before then, as the other side asked.
+    #[serde(default)]
+    pub not_before: Option<Micros>,
     /// Its own.
     #[serde(default)]
     pub seen: serde_json::Value,
@@ -138,6 +141,7 @@ pub struct Collecting {
     door: mpsc::Sender<Handover>,
     memory: Mutex<Memory>,
     path: PathBuf,
+    stop: watch::Receiver<bool>,
     /// How long it waited for the store in this look, in milliseconds.
     waited: Arc<AtomicU64>,
 }
@@ -176,6 +180,13 @@ impl Collecting {
         Ok(Receipt { told, waited: self.waited.clone() })
     }
 
+    /// Waits until it is to stop.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // Whoever could say so is gone: then it is to stop as well.
+        let _gone = stop.wait_for(|stop| *stop).await;
+    }
+
     /// What was remembered last.
     pub fn remembered<T: DeserializeOwned + Default>(&self) -> Result<T> {
         let seen = self.memory().seen.clone();
@@ -190,6 +201,18 @@ impl Collecting {
         let mut memory = self.memory();
         memory.seen = serde_json::to_value(seen)?;
         memory.write(&self.path).with_context(|| format!("remembering what {} has seen", self.name))
+    }
+
+    /// Remembers that the other side asked to be left alone until then.
+    pub fn wait_until(&self, time: Micros) -> Result<()> {
+        let mut memory = self.memory();
+        memory.not_before = Some(time);
+        memory.write(&self.path).with_context(|| format!("remembering how long {} has to wait", self.name))
+    }
+
+    /// Until when the other side asked to be left alone.
+    pub fn not_before(&self) -> Option<Micros> {
+        self.memory().not_before
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -213,13 +236,20 @@ pub async fn run(
         let path = memory_path(&running.memories, &plan.name);
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
-        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, waited: Arc::default() };
+        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, stop: stop.clone(), waited: Arc::default() };
         tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
     }
     drop(door);
     let mut next = None;
     let ended = async {
-        while let Some(first) = next.take().or(waiting.recv().await) {
+        loop {
+            let first = match next.take() {
+                Some(first) => first,
+                None => match waiting.recv().await {
+                    Some(first) => first,
+                    None => break,
+                },
+            };
             let mut together = vec![first];
             let mut origins: HashSet<String> = HashSet::from([together[0].handed.origin.clone()]);
             while together.len() < TOGETHER
@@ -311,6 +341,8 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
         }
         let look = at_work.clock.now();
         let looked = match is_stream {
+            // It hands over what it has.
+            true if plan.source.winds_up() => plan.source.collect(&at_work).await,
             // A stream is told to stop in the middle of what it does, and repeats that.
             true => tokio::select! {
                 ended = plan.source.collect(&at_work) => ended,
@@ -367,7 +399,8 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
     // From 0 to 1.
     let chance = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
     let Some(last) = memory.last_look else {
-        let spread = plan.every.min(Duration::from_secs(30)).mul_f64(chance / 3.0);
+        let most = if plan.source.is_stream() { Duration::ZERO } else { Duration::from_secs(30) };
+        let spread = plan.every.min(most).mul_f64(chance / 3.0);
         return now + micros(spread);
     };
     let wait = match memory.failures {
@@ -378,5 +411,5 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
             backoff.mul_f64(0.75 + 0.5 * chance)
         }
     };
-    (last + micros(wait)).max(now)
+    (last + micros(wait)).max(now).max(memory.not_before.unwrap_or(now))
 }

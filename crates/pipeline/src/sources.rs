@@ -19,6 +19,11 @@ use crate::run::{Collecting, Planned};
 
 pub mod folder;
 pub mod http;
+pub mod misp;
+pub mod report_api;
+pub mod stdin;
+pub mod taxii;
+mod web;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
@@ -59,6 +64,14 @@ sources! {
     folder,
     /// What a web server has at an address.
     http,
+    /// Events of a MISP feed, or of a server that is searched.
+    misp,
+    /// Reports that a server lists and hands out to whoever signs the request.
+    report_api,
+    /// What comes on standard input.
+    stdin,
+    /// A collection of a TAXII server.
+    taxii,
 }
 
 /// A way in.
@@ -68,6 +81,11 @@ pub trait Source: Debug + Send + Sync {
 
     /// Whether it stays, and hands over as things come.
     fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Whether a stream sees by itself that it is to stop, since what it was given cannot be had again.
+    fn winds_up(&self) -> bool {
         false
     }
 }

@@ -1,5 +1,5 @@
-//! A Python with other engines that read our tables (Delta Lake's own binding, DuckDB, ClickHouse, Arrow) and with a server that speaks S3.
-//! It lies in the folder that cargo builds in, and goes with it.
+//! A Python with other engines that read our tables (Delta Lake's own binding, DuckDB, ClickHouse, Arrow), with a server that speaks S3,
+//! and with OASIS's own server of TAXII. It lies in the folder that cargo builds in, and goes with it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,6 +20,10 @@ const PACKAGES: &[&str] = &[
     "deprecated==1.3.1",
     "typing-extensions==4.16.0",
     "wrapt==2.5.2",
+    "medallion==3.0.0",
+    // For medallion, with flask and six below:
+    "flask-httpauth==4.8.1",
+    "pytz==2026.6",
     "moto==5.2.5",
     // For moto's S3:
     "blinker==1.9.0",

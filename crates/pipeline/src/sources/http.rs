@@ -4,21 +4,18 @@
 //! is tried again; what was cut off is nobody's delivery.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use event::time::{self, Micros};
 use feed::Feed;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::Url;
+use reqwest::header::{self, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
-use super::{Every, Found, Make, Source};
+use super::web::{self, Ask, Body, LONGEST_PAGE, Page};
+use super::{Found, Make, Source};
 use crate::accept::Input;
 use crate::fetch;
 use crate::run::{Collecting, Told};
@@ -31,10 +28,6 @@ pub struct Settings {
     /// the date, UTC.
     url: Option<String>,
     fill: BTreeMap<String, Secret>,
-    headers: BTreeMap<String, Secret>,
-    /// Name and password.
-    user: Option<String>,
-    password: Option<Secret>,
     /// A form to send: then the request is a POST.
     form: BTreeMap<String, Secret>,
     /// A body to send, as it is: then the request is a POST.
@@ -43,16 +36,8 @@ pub struct Settings {
     pages: Option<Pages>,
     /// No more pages than this.
     most_pages: Option<u32>,
-    /// In MiB: what is longer is not taken.
-    most: Option<u64>,
-    /// How often one request is tried.
-    tries: Option<u32>,
-    /// How long to wait for the server between two pieces of an answer.
-    patience: Option<Every>,
-    /// A proxy's address; that of the environment if not given, none if it is empty.
-    proxy: Option<Secret>,
-    /// A file with certificates of authorities that are trusted beside the known ones, PEM.
-    ca: Option<PathBuf>,
+    #[serde(flatten)]
+    web: web::Settings,
 }
 
 /// How the next page is found.
@@ -69,17 +54,7 @@ enum Pages {
     Number { parameter: String, from: u32 },
 }
 
-/// No more than this is taken when nobody says, in MiB.
-const MOST: u64 = 4096;
 const MOST_PAGES: u32 = 1000;
-const TRIES: u32 = 3;
-/// A page that is looked into for the next one is no longer than this, in bytes.
-const LONGEST_PAGE: u64 = 256 << 20;
-/// Before the second try; doubled before each further one.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// What a server may ask to wait within one look.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
-const REDIRECTS: usize = 5;
 
 #[derive(Debug)]
 struct Http {
@@ -95,12 +70,7 @@ impl Make for Settings {
         if !self.form.is_empty() && self.body.is_some() {
             bail!("form and body are both given: say one");
         }
-        if self.password.is_some() != self.user.is_some() {
-            bail!("a user needs a password, and a password a user");
-        }
-        for name in self.headers.keys() {
-            name.parse::<HeaderName>().map_err(|_| anyhow!("\"{name}\" is no header's name"))?;
-        }
+        self.web.check()?;
         let http = Http { settings: self.clone(), url };
         // The places are filled with something, to see that they are known and that the address is one.
         http.filled(0, |_| Ok("x".to_owned()))?;
@@ -116,8 +86,6 @@ struct Seen {
     modified: Option<String>,
     /// Feed and hash of each.
     reports: Vec<(String, String)>,
-    /// Not before then, as the server asked.
-    not_before: Option<Micros>,
 }
 
 impl Source for Http {
@@ -126,22 +94,11 @@ impl Source for Http {
     }
 }
 
-/// An answer that was read whole.
-struct Page {
-    file: NamedTempFile,
-    headers: HeaderMap,
-    url: Url,
-    length: u64,
-}
-
 impl Http {
     async fn look(&self, at_work: &Collecting) -> Result<()> {
         let now = at_work.clock.now();
         let mut seen: Seen = at_work.remembered()?;
-        if seen.not_before.is_some_and(|time| time > now) {
-            bail!("the server asked to wait until {}", time::iso(seen.not_before.unwrap_or(now)));
-        }
-        let client = self.client()?;
+        let web = self.settings.web.open(at_work)?;
         let url = self.filled(now, Secret::reveal)?;
         let shown = self.shown(now);
         if seen.address != shown {
@@ -153,7 +110,7 @@ impl Http {
             if number > self.settings.most_pages.unwrap_or(MOST_PAGES) {
                 bail!("{shown} has more than {} pages: no more are taken (most_pages)", number - 1);
             }
-            let page = match self.fetch(&client, &url, conditions.take().as_ref(), at_work).await? {
+            let page = match web.ask(&self.request(url, conditions.take())?).await? {
                 None => return self.again(&seen, &shown, at_work).await,
                 Some(page) => page,
             };
@@ -177,7 +134,7 @@ impl Http {
             told.refused.extend(refused);
             number += 1;
         }
-        (seen.reports, seen.not_before) = (told.reports, None);
+        seen.reports = told.reports;
         if seen.reports.is_empty() {
             // What came of it must be there to be delivered again.
             (seen.etag, seen.modified) = (None, None);
@@ -202,32 +159,6 @@ impl Http {
             }
         }
         Ok(())
-    }
-
-    fn client(&self) -> Result<Client> {
-        let mut builder = fetch::client().redirect(reqwest::redirect::Policy::none());
-        if let Some(patience) = self.settings.patience {
-            builder = builder.read_timeout(patience.0);
-        }
-        match &self.settings.proxy {
-            None => {}
-            Some(proxy) => {
-                let address = proxy.reveal()?;
-                builder = builder.no_proxy();
-                if !address.is_empty() {
-                    builder = builder.proxy(reqwest::Proxy::all(&address).map_err(|_| anyhow!("the proxy's address is none"))?);
-                }
-            }
-        }
-        if let Some(ca) = &self.settings.ca {
-            let pem = std::fs::read(ca).with_context(|| format!("reading the authorities in {}", ca.display()))?;
-            for certificate in
-                reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("reading the authorities in {}", ca.display()))?
-            {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        builder.build().context("preparing to fetch over HTTP")
     }
 
     /// The address with all places filled.
@@ -258,118 +189,21 @@ impl Http {
         self.filled(now, name).map_or_else(|_| "an address".to_owned(), |url| fetch::shown(&url))
     }
 
-    /// One page, tried again where that may help; none where it is as it was.
-    async fn fetch(&self, client: &Client, url: &Url, conditions: Option<&Seen>, at_work: &Collecting) -> Result<Option<Page>> {
-        let tries = self.settings.tries.unwrap_or(TRIES).max(1);
-        let mut wait = FIRST_WAIT;
-        for turn in 1.. {
-            let failed = match self.try_fetch(client, url, conditions).await {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
-            let asked = failed.retry_after.unwrap_or(wait);
-            if asked > LONGEST_WAIT {
-                // Longer than one look may take: the next one comes after it.
-                let until = at_work.clock.now() + Micros::try_from(asked.as_micros()).unwrap_or_default();
-                at_work.remember(&Seen { not_before: Some(until), ..at_work.remembered::<Seen>()? })?;
-                return Err(failed.why);
-            }
-            if turn >= tries || !failed.may_pass {
-                return Err(failed.why);
-            }
-            at_work.clock.sleep(asked.max(wait)).await;
-            wait = wait.saturating_mul(2);
-        }
-        unreachable!("the loop has no end but these")
-    }
-
-    async fn try_fetch(&self, client: &Client, url: &Url, conditions: Option<&Seen>) -> Result<Option<Page>, Failed> {
-        let mut at = url.clone();
-        for _ in 0..=REDIRECTS {
-            // What is secret goes to the server that it is for, and to no other that this one names.
-            let is_home = at.origin() == url.origin();
-            let answer = self.request(client, &at, is_home, conditions)?.send().await.map_err(|error| Failed::of(error, &at))?;
-            let status = answer.status();
-            if status == StatusCode::NOT_MODIFIED && conditions.is_some_and(|seen| seen.etag.is_some() || seen.modified.is_some()) {
-                return Ok(None);
-            }
-            if status.is_redirection() {
-                at = redirected(&at, &answer)?;
-                continue;
-            }
-            if !status.is_success() {
-                return Err(Failed {
-                    may_pass: status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT),
-                    retry_after: retry_after(&answer),
-                    why: anyhow!("{} cannot be fetched: the server says {status}", self.named(&at, url)),
-                });
-            }
-            return self.save(answer, at).await.map(Some);
-        }
-        Err(Failed::for_good(anyhow!("{} leads on and on", self.named(url, url))))
-    }
-
-    /// An address in a message: of the first one nothing that was filled in.
-    fn named(&self, at: &Url, first: &Url) -> String {
-        if at == first && !self.settings.fill.is_empty() { format!("{}/...", at.origin().ascii_serialization()) } else { fetch::shown(at) }
-    }
-
-    fn request(&self, client: &Client, url: &Url, is_home: bool, conditions: Option<&Seen>) -> Result<reqwest::RequestBuilder, Failed> {
+    /// What is asked for a page; of the first one also whether it has changed.
+    fn request(&self, url: Url, conditions: Option<Seen>) -> Result<Ask> {
         let settings = &self.settings;
-        let posts = !settings.form.is_empty() || settings.body.is_some();
-        let mut request = client.request(if posts { Method::POST } else { Method::GET }, url.clone());
-        if let Some(seen) = conditions.filter(|_| !posts) {
-            let condition = |name, value: &Option<String>| Some((name, HeaderValue::from_str(value.as_deref()?).ok()?));
-            let known = [condition(header::IF_NONE_MATCH, &seen.etag), condition(header::IF_MODIFIED_SINCE, &seen.modified)];
-            request = request.headers(known.into_iter().flatten().collect());
-        }
-        if !is_home {
-            return if posts {
-                Err(Failed::for_good(anyhow!("a form is sent on to another server: it is not sent there")))
-            } else {
-                Ok(request)
-            };
-        }
-        let secret = |secret: &Secret| secret.reveal().map_err(Failed::for_good);
-        for (name, value) in &settings.headers {
-            let mut value = HeaderValue::from_str(&secret(value)?)
-                .map_err(|_| Failed::for_good(anyhow!("the header {name} holds what no header may")))?;
-            value.set_sensitive(true);
-            request = request.header(name, value);
-        }
-        if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
-            request = request.basic_auth(user, Some(secret(password)?));
-        }
-        if !settings.form.is_empty() {
-            let form: Vec<(&String, String)> =
-                settings.form.iter().map(|(name, value)| Ok((name, secret(value)?))).collect::<Result<_, Failed>>()?;
-            request = request.form(&form);
-        }
-        if let Some(body) = &settings.body {
-            request = request.body(secret(body)?);
-        }
-        Ok(request)
-    }
-
-    /// Writes an answer to a file, to its end.
-    async fn save(&self, mut answer: Response, url: Url) -> Result<Page, Failed> {
-        let most = self.settings.most.unwrap_or(MOST) << 20;
-        let too_large = || Failed::for_good(anyhow!("{} is larger than {} MiB: it is not taken (most)", fetch::shown(&url), most >> 20));
-        if answer.content_length().is_some_and(|length| length > most) {
-            return Err(too_large());
-        }
-        let own = |error: std::io::Error| Failed::for_good(Error::new(error).context("writing what was fetched"));
-        let mut file = NamedTempFile::new().map_err(own)?;
-        let mut length = 0;
-        while let Some(piece) = answer.chunk().await.map_err(|error| Failed::of(error, &url))? {
-            length += piece.len() as u64;
-            if length > most {
-                return Err(too_large());
-            }
-            file.write_all(&piece).map_err(own)?;
-        }
-        file.flush().map_err(own)?;
-        Ok(Page { file, headers: answer.headers().clone(), url, length })
+        let body = if let Some(body) = &settings.body {
+            Some(Body::Text(body.reveal()?))
+        } else if !settings.form.is_empty() {
+            let form = settings.form.iter().map(|(name, value)| Ok((name.clone(), value.reveal()?)));
+            Some(Body::Form(form.collect::<Result<_>>()?))
+        } else {
+            None
+        };
+        let seen = conditions.filter(|_| body.is_none()).unwrap_or_default();
+        let condition = |name, value: &Option<String>| Some((name, HeaderValue::from_str(value.as_deref()?).ok()?));
+        let known = [condition(header::IF_NONE_MATCH, &seen.etag), condition(header::IF_MODIFIED_SINCE, &seen.modified)];
+        Ok(Ask { hides: !settings.fill.is_empty(), headers: known.into_iter().flatten().collect(), body, ..Ask::new(url) })
     }
 
     fn is_numbered(&self) -> bool {
@@ -403,41 +237,6 @@ impl Http {
     }
 }
 
-/// Why a request came to nothing.
-struct Failed {
-    why: Error,
-    /// Whether it may be otherwise in a moment.
-    may_pass: bool,
-    retry_after: Option<Duration>,
-}
-
-impl Failed {
-    fn for_good(why: Error) -> Failed {
-        Failed { why, may_pass: false, retry_after: None }
-    }
-
-    fn of(error: reqwest::Error, url: &Url) -> Failed {
-        let what = fetch::what_failed(&error);
-        let why = Error::new(error.without_url()).context(format!("{} {what}", url.origin().ascii_serialization()));
-        Failed { why, may_pass: true, retry_after: None }
-    }
-}
-
-fn redirected(from: &Url, answer: &Response) -> Result<Url, Failed> {
-    let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| from.join(to).ok());
-    let to = to.filter(fetch::is_http).ok_or_else(|| Failed::for_good(anyhow!("{} leads nowhere", fetch::shown(from))))?;
-    if from.scheme() == "https" && to.scheme() != "https" {
-        return Err(Failed::for_good(anyhow!("{} leads from https to http", fetch::shown(from))));
-    }
-    Ok(to)
-}
-
-/// How long the server asks to wait, in seconds; a date there is no hurry either.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let text = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// Where the server says that it came from, with the name that it gives the file, if any.
 fn named(shown: &str, headers: &HeaderMap) -> String {
     let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -469,9 +268,8 @@ fn word_at(page: &Page, path: &str) -> Result<Option<String>> {
     if page.length > LONGEST_PAGE {
         bail!("a page of {} MiB is too long to look into for the next one", page.length >> 20);
     }
-    let file = std::io::BufReader::new(page.file.reopen().context("reading what was fetched")?);
     // What is no JSON has no next page; that it is no report either, its reading will tell.
-    let Ok(document) = serde_json::from_reader::<_, serde_json::Value>(file) else { return Ok(None) };
+    let Ok(document) = page.json::<serde_json::Value>() else { return Ok(None) };
     let found = path.split('.').try_fold(&document, |at, step| at.get(step));
     Ok(match found {
         Some(serde_json::Value::String(text)) if !text.is_empty() => Some(text.clone()),

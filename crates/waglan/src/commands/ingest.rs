@@ -1,12 +1,14 @@
 //! `waglan ingest`: deliveries into the store.
 
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::Args;
 use desk::{Access, Delivery, HandedIn, Input, Outcome};
 use event::time::{self, Micros};
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
 
 use super::parse::Which;
 use super::{operator, time_argument};
@@ -19,7 +21,10 @@ pub(crate) struct Ingest {
     /// When the deliveries arrived [default: what the files' names say, else now]
     #[arg(long, value_name = "TIME", value_parser = time_argument)]
     at: Option<Micros>,
-    /// The deliveries: reports as they came, packed or not
+    /// Of standard input: the name of a file, which tells feed and day
+    #[arg(long, value_name = "FILE")]
+    name: Option<String>,
+    /// The deliveries: reports as they came, packed or not; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -30,8 +35,14 @@ impl Ingest {
         let now = clock::now();
         let of = self.which.of();
         desk.require(&of)?;
-        let handed_in =
-            |path: &PathBuf| HandedIn { of: of.clone(), at: self.at, origin: path.display().to_string(), input: Input::File(path.clone()) };
+        let spooled = self.spooled()?;
+        let handed_in = |path: &PathBuf| {
+            let (origin, path) = match &spooled {
+                Some(file) if path == Path::new(STDIN) => (self.name.clone().unwrap_or_else(|| "standard input".to_owned()), file.path()),
+                _ => (path.display().to_string(), path.as_path()),
+            };
+            HandedIn { of: of.clone(), at: self.at, origin, input: Input::File(path.to_owned()) }
+        };
         for missing in desk.missing_tables(time::day(now)) {
             output::say(missing);
         }
@@ -45,7 +56,30 @@ impl Ingest {
         progress.finish_and_clear();
         ingested.and(done.end())
     }
+
+    /// What comes on standard input, if it is among the deliveries: in a file, since a report is read more than once.
+    fn spooled(&self) -> Result<Option<NamedTempFile>> {
+        match self.files.iter().filter(|path| *path == Path::new(STDIN)).count() {
+            0 if self.name.is_some() => bail!("--name says what standard input is: give - as a delivery as well"),
+            0 => return Ok(None),
+            1 => {}
+            _ => bail!("standard input can be read once: give - once"),
+        }
+        let mut file = NamedTempFile::new().context("making room for standard input")?;
+        let length = io::copy(&mut io::stdin().take(MOST + 1), &mut file).context("reading standard input")?;
+        if length > MOST {
+            bail!("standard input is longer than {} GiB: hand it in as a file", MOST >> 30);
+        }
+        file.flush().context("writing what came on standard input")?;
+        Ok(Some(file))
+    }
 }
+
+/// As what standard input is given.
+const STDIN: &str = "-";
+
+/// No more of it is taken, in bytes.
+const MOST: u64 = 64 << 30;
 
 /// What became of all.
 #[derive(Default)]

@@ -10,16 +10,22 @@ use tempfile::TempDir;
 use super::{query, run, told, value, waglan, written};
 
 /// A web server on this machine that answers as the test says, and remembers what it was asked.
-struct Server {
-    address: String,
+pub(super) struct Server {
+    pub(super) address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 /// What it answers to a request: the head's lines, and the body.
-type Answer = (String, Vec<u8>);
+pub(super) type Answer = (String, Vec<u8>);
 
 impl Server {
+    /// One that reads requests in lower case.
     fn start(answer: impl Fn(&str, usize) -> Answer + Send + 'static) -> Server {
+        Server::exact(move |request, number| answer(&request.to_lowercase(), number))
+    }
+
+    /// One that reads requests as they are.
+    pub(super) fn exact(answer: impl Fn(&str, usize) -> Answer + Send + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -42,32 +48,40 @@ impl Server {
         Server { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("nobody panicked").clone()
+    /// The requests until now, in lower case.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("nobody panicked").iter().map(|request| request.to_lowercase()).collect()
     }
 }
 
+/// A request's head, and its body.
 fn read_request(stream: &mut TcpStream) -> String {
     let (mut request, mut piece) = (Vec::new(), [0; 1024]);
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+    let is_whole = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request).to_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        body.len() >= length
+    };
+    while !is_whole(&request) {
         match stream.read(&mut piece) {
             Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
             _ => break,
         }
     }
-    String::from_utf8_lossy(&request).to_lowercase()
+    String::from_utf8_lossy(&request).into_owned()
 }
 
-fn ok(body: &str) -> Answer {
+pub(super) fn ok(body: &str) -> Answer {
     (format!("HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nContent-Length: {}", body.len(), body.len()), body.into())
 }
 
-fn status(line: &str) -> Answer {
+pub(super) fn status(line: &str) -> Answer {
     (format!("HTTP/1.1 {line}\r\nContent-Length: 0"), Vec::new())
 }
 
 /// Looks at every source of a configuration once; says how it ended, and what was said.
-fn look(data: &Path, configuration: &str) -> (Option<i32>, String) {
+pub(super) fn look(data: &Path, configuration: &str) -> (Option<i32>, String) {
     written(data, "waglan.toml", configuration);
     let output = run(waglan(data).env("NO_PROXY", "127.0.0.1").env("CINS_KEY", "hush-hush").args(["-v", "run", "--once"]));
     (output.status.code(), told(&output))
