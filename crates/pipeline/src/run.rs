@@ -135,6 +135,9 @@ pub struct Collecting {
     pub name: String,
     pub of: Of,
     pub clock: Clock,
+    /// Whether this is the only look: a stream ends by itself when nothing comes any more.
+    pub once: bool,
+    stop: watch::Receiver<bool>,
     door: mpsc::Sender<Handover>,
     memory: Mutex<Memory>,
     path: PathBuf,
@@ -176,6 +179,27 @@ impl Collecting {
         Ok(Receipt { told, waited: self.waited.clone() })
     }
 
+    /// Waits until the program is to stop: a stream then takes no more, and hands over what it has.
+    pub async fn stopped(&self) {
+        // Whoever could say so is gone: then it is to stop as well.
+        let mut stop = self.stop.clone();
+        drop(stop.wait_for(|stop| *stop).await);
+    }
+
+    /// Says that a stream stands: what broke before does not count any more.
+    pub fn stands(&self) {
+        let mut memory = self.memory();
+        (memory.failures, memory.error, memory.last_success) = (0, None, Some(self.clock.now()));
+        if let Err(error) = memory.write(&self.path) {
+            warn!(source = %self.name, error = format!("{error:#}"), "a source's memory could not be written");
+        }
+    }
+
+    /// A folder for what a source keeps until it is stored.
+    pub fn folder(&self) -> PathBuf {
+        self.path.with_extension("d")
+    }
+
     /// What was remembered last.
     pub fn remembered<T: DeserializeOwned + Default>(&self) -> Result<T> {
         let seen = self.memory().seen.clone();
@@ -213,8 +237,9 @@ pub async fn run(
         let path = memory_path(&running.memories, &plan.name);
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
-        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, waited: Arc::default() };
-        tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
+        let (once, stop, memory) = (running.once, stop.clone(), Mutex::new(memory));
+        let at_work = Collecting { name, of, clock, once, stop: stop.clone(), door, memory, path, waited: Arc::default() };
+        tended.spawn(tend(plan, at_work, at_once.clone(), stop));
     }
     drop(door);
     let mut next = None;
@@ -296,8 +321,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
 const FIRST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Looks at one source whenever it is due, until it is to stop.
-async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut stop: watch::Receiver<bool>, once: bool) {
-    let is_stream = plan.source.is_stream();
+async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+    let (is_stream, once) = (plan.source.is_stream(), at_work.once);
     loop {
         let now = at_work.clock.now();
         let due = if once { now } else { due(&plan, &at_work.memory(), now) };
@@ -311,10 +336,9 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
         }
         let look = at_work.clock.now();
         let looked = match is_stream {
-            // A stream is told to stop in the middle of what it does, and repeats that.
-            true => tokio::select! {
-                ended = plan.source.collect(&at_work) => ended,
-                _ = stop.wait_for(|stop| *stop) => return,
+            true => match until_stopped(&plan, &at_work, &mut stop).await {
+                Some(ended) => ended,
+                None => return,
             },
             false => within(&plan, &at_work).await,
         };
@@ -339,6 +363,19 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
             return;
         }
     }
+}
+
+/// What a stream may still hand over when it is to stop. What it has not by then comes again, if its server keeps it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// A stream until it ends; nothing if it was cut short.
+async fn until_stopped(plan: &Planned, at_work: &Collecting, stop: &mut watch::Receiver<bool>) -> Option<Result<()>> {
+    let mut stream = plan.source.collect(at_work);
+    tokio::select! {
+        ended = &mut stream => return Some(ended),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    tokio::time::timeout(LAST_WORDS, stream).await.ok()
 }
 
 /// One look, within the time that it may take. Waiting for the store does not count: that is not the provider's fault.

@@ -18,7 +18,9 @@ use crate::pick::{Of, find, require};
 use crate::run::{Collecting, Planned};
 
 pub mod folder;
+mod gather;
 pub mod http;
+pub mod redis;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
@@ -59,6 +61,8 @@ sources! {
     folder,
     /// What a web server has at an address.
     http,
+    /// A queue of IntelMQ's in Redis.
+    redis,
 }
 
 /// A way in.

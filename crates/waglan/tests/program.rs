@@ -3,6 +3,8 @@
 
 #[path = "program/running.rs"]
 mod running;
+#[path = "program/streams.rs"]
+mod streams;
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
