@@ -21,6 +21,9 @@ pub mod folder;
 mod gather;
 pub mod http;
 pub mod redis;
+pub mod stomp;
+pub mod tcp;
+pub mod websocket;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
@@ -63,6 +66,12 @@ sources! {
     http,
     /// A queue of IntelMQ's in Redis.
     redis,
+    /// Messages of a broker by STOMP.
+    stomp,
+    /// Messages that others send to an address of this machine.
+    tcp,
+    /// Messages of a server by WebSocket.
+    websocket,
 }
 
 /// A way in.
