@@ -165,9 +165,9 @@ impl<'a, M: Send + 'a> Gathering<'a, M> {
         let line = match said {
             Said::Line(line) => line,
             Said::TooLong(long) => {
-                let begins = escaped(&long.begins);
-                warn!(source = %self.at_work.name, bytes = long.bytes, begins, "a message is too long: its beginning is a reject");
-                begins.into_bytes()
+                let (source, begins) = (&self.at_work.name, plain(&long.begins));
+                warn!(source, bytes = long.bytes, begins, "a message is too long: its beginning is a reject");
+                escaped(&long.begins).into_bytes()
             }
             Said::Report { name, at, bytes } => {
                 // Whatever came before it is acknowledged before it.
@@ -229,9 +229,14 @@ fn one_line(mut message: Vec<u8>, source: &str) -> Vec<u8> {
         message.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         return message;
     }
-    let escaped = escaped(&message);
-    warn!(source, begins = escaped.chars().take(BEGINNING).collect::<String>(), "a message is no line of text: it is a reject");
-    escaped.into_bytes()
+    warn!(source, begins = plain(&message), "a message is no line of text: it is a reject");
+    escaped(&message).into_bytes()
+}
+
+/// How something begins that others say, without what would move a terminal's cursor.
+pub(super) fn plain(bytes: &[u8]) -> String {
+    let begins = bytes.get(..BEGINNING).unwrap_or(bytes);
+    String::from_utf8_lossy(begins).chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 /// Bytes as a JSON string; those that are no UTF-8 as `\xNN`.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use self::frame::{Body, Frame, Frames, Version};
-use super::gather::{self, Batch, Message, Said, gather};
+use super::gather::{self, Batch, Message, Said, gather, plain};
 use super::{Every, Make, Source};
 use crate::run::{Collecting, Told};
 use crate::secret::Secret;
@@ -195,12 +195,12 @@ impl Session<'_> {
         };
         let greeted = timeout(TO_GREET, greeted).await.with_context(|| format!("{} does not let us in in time", self.name))??;
         if greeted.command != "CONNECTED" {
-            bail!("{} answers with {}, where STOMP has CONNECTED", self.name, shown(&greeted.command));
+            bail!("{} answers with {}, where STOMP has CONNECTED", self.name, plain(greeted.command.as_bytes()));
         }
         self.version = match greeted.said("version") {
             Some("1.2") => Version::V1_2,
             Some("1.1") => Version::V1_1,
-            other => bail!("{} speaks version {} of STOMP, and not 1.1 or 1.2", self.name, shown(other.unwrap_or("1.0"))),
+            other => bail!("{} speaks version {} of STOMP, and not 1.1 or 1.2", self.name, plain(other.unwrap_or("1.0").as_bytes())),
         };
         let (gives, wants) = greeted.said("heart-beat").and_then(|beats| beats.split_once(',')).unwrap_or(("0", "0"));
         let millis = |text: &str| text.trim().parse::<u32>().map(u128::from).unwrap_or_default();
@@ -246,7 +246,7 @@ impl Session<'_> {
                     info!(source = %at_work.name, version = ?self.version, "the broker lets us listen");
                     at_work.stands();
                 }
-                other => bail!("{} says {}, which STOMP has not", self.name, shown(other)),
+                other => bail!("{} says {}, which STOMP has not", self.name, plain(other.as_bytes())),
             }
         }
     }
@@ -296,9 +296,9 @@ impl Session<'_> {
         if frame.command != "ERROR" {
             return Ok(frame);
         }
-        let mut why = shown(frame.said("message").unwrap_or_default());
+        let mut why = plain(frame.said("message").unwrap_or_default().as_bytes());
         if let Body::Whole(body) = &frame.body {
-            why = format!("{why} {}", shown(&String::from_utf8_lossy(body)));
+            why = format!("{why} {}", plain(body));
         }
         // A broker may repeat what it was told.
         if let Some(Ok(password)) = self.settings.password.as_ref().map(Secret::reveal)
@@ -316,9 +316,4 @@ async fn send(writes: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<()
         writes.flush().await
     });
     sent.await.context("the broker takes nothing any more")?.context("the broker has gone")
-}
-
-/// The beginning of what somebody else says, without what would move a terminal's cursor.
-fn shown(text: &str) -> String {
-    text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).take(200).collect()
 }

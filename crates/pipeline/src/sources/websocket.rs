@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message as Frame};
 use tracing::warn;
 
-use super::gather::{self, BEGINNING, Batch, LONGEST, Message, Said, TooLong, gather};
+use super::gather::{self, BEGINNING, Batch, LONGEST, Message, Said, TooLong, gather, plain};
 use super::{Every, Make, Source};
 use crate::fetch;
 use crate::run::Collecting;
@@ -142,7 +143,7 @@ impl WebSocket {
                 Frame::Text(text) => Vec::from(Bytes::from(text)),
                 Frame::Binary(bytes) => Vec::from(bytes),
                 Frame::Close(why) => {
-                    let why = why.map(|why| format!(": {} {}", why.code, why.reason.escape_debug())).unwrap_or_default();
+                    let why = why.map(|why| format!(": {} {}", why.code, plain(why.reason.as_bytes()))).unwrap_or_default();
                     bail!("{} ends it{why}", self.shown);
                 }
                 Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => continue,
@@ -159,7 +160,9 @@ impl WebSocket {
     fn broken(&self, wrong: Error) -> anyhow::Error {
         match wrong {
             Error::Http(answer) => anyhow!("{} cannot be listened to: the server says {}", self.shown, answer.status()),
-            Error::Capacity(_) => anyhow!("{} sends a message of more than {} MiB", self.shown, LONGEST_FRAME >> 20),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                anyhow!("{} sends a message of more than {} MiB", self.shown, LONGEST_FRAME >> 20)
+            }
             Error::ConnectionClosed | Error::AlreadyClosed => anyhow!("{} has gone", self.shown),
             Error::Protocol(wrong) => anyhow!("{} does not speak WebSocket as it is: {wrong}", self.shown),
             Error::Io(wrong) => anyhow::Error::new(wrong).context(format!("{} breaks off", self.shown)),
