@@ -131,6 +131,9 @@ impl Settings {
             Of::Provider(_) => None,
         };
         let source = match self.sections().as_slice() {
+            [] if feed.and_then(|feed| feed.fetch.as_deref()).is_some_and(|fetch| fetch.starts_with("ws")) => {
+                websocket::Settings::default().make(feed)?
+            }
             [] => http::Settings::default().make(feed).context("no way in is given, and [http] needs one")?,
             [(section, settings)] => settings.make(feed).with_context(|| format!("[source.{name}.{section}]"))?,
             several => {

@@ -135,6 +135,9 @@ pub(super) async fn gather<M: Send>(
     Ok(())
 }
 
+/// What became of a delivery, and the marks of its messages.
+type Done<M> = Result<(Vec<M>, Told)>;
+
 /// A batch as it fills, and those before it.
 struct Gathering<'a, M> {
     at_work: &'a Collecting,
@@ -144,7 +147,7 @@ struct Gathering<'a, M> {
     marks: Vec<M>,
     /// When the batch is handed over whatever is in it.
     due: Option<Instant>,
-    under_way: FuturesOrdered<BoxFuture<'a, Result<(Vec<M>, Told)>>>,
+    under_way: FuturesOrdered<BoxFuture<'a, Done<M>>>,
     /// How many of those under way are whole reports, and not more.
     reports: usize,
     /// The last one's.

@@ -4,6 +4,9 @@
 //! that died has left there is put back at the start, so one source reads a queue, and no bot beside it. What is refused goes into
 //! `QUEUE-refused`: there it stops nobody, and can be renamed back.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,7 +15,6 @@ use feed::Feed;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -48,10 +50,9 @@ struct Redis {
 }
 
 impl Make for Settings {
-    fn make(&self, feed: Option<&Feed>) -> Result<Box<dyn Source>> {
+    fn make(&self, _feed: Option<&Feed>) -> Result<Box<dyn Source>> {
+        // Events are lines, but reports are in their feed's own form, whichever that is.
         self.batch.check(None)?;
-        // Reports are in the feed's own form, whichever that is; events are lines.
-        let _any = feed;
         if self.most == Some(0) {
             bail!("most is a MiB at least");
         }
@@ -204,8 +205,11 @@ async fn hand_on(reply: Reply, taken: &mpsc::Sender<Message<Mark>>) -> Result<bo
         Reply::TooLong(begins, bytes) => Message { said: Said::TooLong(TooLong { begins, bytes }), mark: Mark::Oldest },
         _ => bail!("the server of the queue says what Redis does not"),
     };
-    taken.send(message).await.context("nobody takes messages any more")?;
-    Ok(true)
+    match taken.send(message).await {
+        Ok(()) => Ok(true),
+        // It is about to end; what was taken before that is still being taken out of the internal queue.
+        Err(_) => futures::future::pending().await,
+    }
 }
 
 /// What a bot hands to the next.
@@ -214,7 +218,7 @@ struct Handed<'m> {
     #[serde(rename = "__type", default)]
     sort: Option<&'m str>,
     #[serde(default, borrow)]
-    raw: Option<std::borrow::Cow<'m, str>>,
+    raw: Option<Cow<'m, str>>,
     #[serde(rename = "extra.file_name", default)]
     file: Option<String>,
     #[serde(rename = "time.observation", default)]

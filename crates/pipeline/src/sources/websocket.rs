@@ -1,4 +1,4 @@
-//! Messages of a server by WebSocket, such as CertStream's. Nothing is acknowledged: what comes while nobody listens is lost.
+//! Messages of a server by WebSocket. Nothing is acknowledged: what comes while nobody listens is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
