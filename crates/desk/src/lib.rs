@@ -20,8 +20,8 @@ pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use health::HealthReport;
 pub use pipeline::{
-    Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Reread, Source, Tally, Unread, What, Worker, fetch, find,
-    open as open_delivery, pick, read, require,
+    Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Pushing, Queue, Reread, Secret, Source, Tally, Tls, Unread, What,
+    Worker, fetch, find, open as open_delivery, pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use run::plans;

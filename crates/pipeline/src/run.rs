@@ -138,10 +138,12 @@ pub struct Collecting {
     pub name: String,
     pub of: Of,
     pub clock: Clock,
+    /// Whether this is the only look: a stream ends by itself when nothing comes any more.
+    pub once: bool,
+    stop: watch::Receiver<bool>,
     door: mpsc::Sender<Handover>,
     memory: Mutex<Memory>,
     path: PathBuf,
-    stop: watch::Receiver<bool>,
     /// How long it waited for the store in this look, in milliseconds.
     waited: Arc<AtomicU64>,
 }
@@ -180,11 +182,25 @@ impl Collecting {
         Ok(Receipt { told, waited: self.waited.clone() })
     }
 
-    /// Waits until it is to stop.
+    /// Waits until the program is to stop: a stream then takes no more, and hands over what it has.
     pub async fn stopped(&self) {
-        let mut stop = self.stop.clone();
         // Whoever could say so is gone: then it is to stop as well.
-        let _gone = stop.wait_for(|stop| *stop).await;
+        let mut stop = self.stop.clone();
+        drop(stop.wait_for(|stop| *stop).await);
+    }
+
+    /// Says that a stream stands: what broke before does not count any more.
+    pub fn stands(&self) {
+        let mut memory = self.memory();
+        (memory.failures, memory.error, memory.last_success) = (0, None, Some(self.clock.now()));
+        if let Err(error) = memory.write(&self.path) {
+            warn!(source = %self.name, error = format!("{error:#}"), "a source's memory could not be written");
+        }
+    }
+
+    /// A folder for what a source keeps until it is stored.
+    pub fn folder(&self) -> PathBuf {
+        self.path.with_extension("d")
     }
 
     /// What was remembered last.
@@ -236,8 +252,9 @@ pub async fn run(
         let path = memory_path(&running.memories, &plan.name);
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
-        let at_work = Collecting { name, of, clock, door, memory: Mutex::new(memory), path, stop: stop.clone(), waited: Arc::default() };
-        tended.spawn(tend(plan, at_work, at_once.clone(), stop.clone(), running.once));
+        let (once, stop, memory) = (running.once, stop.clone(), Mutex::new(memory));
+        let at_work = Collecting { name, of, clock, once, stop: stop.clone(), door, memory, path, waited: Arc::default() };
+        tended.spawn(tend(plan, at_work, at_once.clone(), stop));
     }
     drop(door);
     let mut next = None;
@@ -326,8 +343,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
 const FIRST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Looks at one source whenever it is due, until it is to stop.
-async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut stop: watch::Receiver<bool>, once: bool) {
-    let is_stream = plan.source.is_stream();
+async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+    let (is_stream, once) = (plan.source.is_stream(), at_work.once);
     loop {
         let now = at_work.clock.now();
         let due = if once { now } else { due(&plan, &at_work.memory(), now) };
@@ -343,10 +360,9 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
         let looked = match is_stream {
             // It hands over what it has.
             true if plan.source.winds_up() => plan.source.collect(&at_work).await,
-            // A stream is told to stop in the middle of what it does, and repeats that.
-            true => tokio::select! {
-                ended = plan.source.collect(&at_work) => ended,
-                _ = stop.wait_for(|stop| *stop) => return,
+            true => match until_stopped(&plan, &at_work, &mut stop).await {
+                Some(ended) => ended,
+                None => return,
             },
             false => within(&plan, &at_work).await,
         };
@@ -371,6 +387,19 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
             return;
         }
     }
+}
+
+/// What a stream may still hand over when it is to stop. What it has not by then comes again, if its server keeps it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// A stream until it ends; nothing if it was cut short.
+async fn until_stopped(plan: &Planned, at_work: &Collecting, stop: &mut watch::Receiver<bool>) -> Option<Result<()>> {
+    let mut stream = plan.source.collect(at_work);
+    tokio::select! {
+        ended = &mut stream => return Some(ended),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    tokio::time::timeout(LAST_WORDS, stream).await.ok()
 }
 
 /// One look, within the time that it may take. Waiting for the store does not count: that is not the provider's fault.

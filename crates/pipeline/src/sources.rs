@@ -18,12 +18,17 @@ use crate::pick::{Of, find, require};
 use crate::run::{Collecting, Planned};
 
 pub mod folder;
+mod gather;
 pub mod http;
 pub mod misp;
+pub mod redis;
 pub mod report_api;
 pub mod stdin;
+pub mod stomp;
 pub mod taxii;
+pub mod tcp;
 mod web;
+pub mod websocket;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
@@ -72,6 +77,14 @@ sources! {
     stdin,
     /// A collection of a TAXII server.
     taxii,
+    /// A queue of IntelMQ's in Redis.
+    redis,
+    /// Messages of a broker by STOMP.
+    stomp,
+    /// Messages that others send to an address of this machine.
+    tcp,
+    /// Messages of a server by WebSocket.
+    websocket,
 }
 
 /// A way in.
@@ -136,6 +149,9 @@ impl Settings {
             Of::Provider(_) => None,
         };
         let source = match self.sections().as_slice() {
+            [] if feed.and_then(|feed| feed.fetch.as_deref()).is_some_and(|fetch| fetch.starts_with("ws")) => {
+                websocket::Settings::default().make(feed)?
+            }
             [] => http::Settings::default().make(feed).context("no way in is given, and [http] needs one")?,
             [(section, settings)] => settings.make(feed).with_context(|| format!("[source.{name}.{section}]"))?,
             several => {

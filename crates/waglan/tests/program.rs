@@ -5,6 +5,8 @@
 mod exchanges;
 #[path = "program/running.rs"]
 mod running;
+#[path = "program/streams.rs"]
+mod streams;
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -13,11 +13,10 @@ struct Need {
     is_there: fn() -> bool,
 }
 
-const NEEDS: &[Need] = &[Need {
-    what: "Python 3 that can make virtual environments",
-    packages: &["python3", "python3-venv"],
-    is_there: || python().is_some(),
-}];
+const NEEDS: &[Need] = &[
+    Need { what: "Python 3 that can make virtual environments", packages: &["python3", "python3-venv"], is_there: || python().is_some() },
+    Need { what: "a server of Redis", packages: &["redis-server"], is_there: || works("redis-server", &["--version"]) },
+];
 
 /// A Python that can make virtual environments: the first in the path may be one that cannot.
 pub(super) fn python() -> Option<&'static str> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use arrow::datatypes::Schema;
 use clap::{Args, ValueEnum};
-use desk::{Access, Limits, Sql};
+use desk::{Access, Limits, Pushing, Queue, Secret, Sql, Tls};
+use tokio::runtime::Handle;
 
 use super::operator;
 use crate::{Ended, Place, memory, output};
@@ -28,6 +29,15 @@ pub(crate) struct Query {
     /// Where a Parquet file goes
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// A queue of IntelMQ's that takes the events instead, with --format idf: redis://HOST:PORT/DATABASE/QUEUE, rediss:// for TLS
+    #[arg(long, value_name = "QUEUE")]
+    to: Option<String>,
+    /// A file with the password of the queue's server
+    #[arg(long, value_name = "FILE", requires = "to")]
+    password_file: Option<PathBuf>,
+    /// A PEM file with certificates of authorities that are trusted with the queue's server, beside the known ones
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ca: Option<PathBuf>,
     /// Rows after which the answer is cut [default: 1000 for a table, else none]
     #[arg(long, value_name = "ROWS")]
     limit: Option<u64>,
@@ -87,7 +97,19 @@ fn end_beyond(limits: Limits) -> Arc<AtomicBool> {
 }
 
 impl Query {
+    /// The queue that takes the answer, if one does.
+    async fn queue(&self) -> Result<Option<Pushing>> {
+        let Some(to) = &self.to else { return Ok(None) };
+        if self.format != QueryFormat::Idf {
+            bail!("a queue takes IntelMQ's events: --format idf");
+        }
+        let tls = self.ca.clone().map(|ca| Tls { ca: Some(ca), ..Tls::default() });
+        let password = self.password_file.clone().map(|file| Secret::File { file });
+        Ok(Some(Pushing::open(&Queue::parse(to, &tls)?, password.as_ref()).await?))
+    }
+
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
+        let mut queue = self.queue().await?;
         let desk = place.desk(Access::Read).await?;
         let answering = end_beyond(desk.query_limits());
         let answer_with = |write: &mut dyn FnMut() -> Result<()>| {
@@ -133,9 +155,15 @@ impl Query {
                     }
                     let mut text = String::new();
                     feed::intelmq::write(|id| desk.catalog().feed(id), &batch, &mut text);
-                    answer_with(&mut || Ok(out.write_all(text.as_bytes())?))
+                    answer_with(&mut || match &mut queue {
+                        None => Ok(out.write_all(text.as_bytes())?),
+                        Some(queue) => tokio::task::block_in_place(|| Handle::current().block_on(queue.push(&text))),
+                    })
                 })
                 .await?;
+                if let Some(queue) = queue {
+                    output::say(&format!("{} events in the queue", queue.pushed));
+                }
             }
             QueryFormat::Parquet => unreachable!("written above"),
         }
