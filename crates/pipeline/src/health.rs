@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn rejects_and_other_columns_are_strange() {
         let mut days: Vec<Delivery> = (0..20).rev().map(|day| delivery("b/z", day, 100)).collect();
-        days[19].rejects = 60;
+        (days[19].rows, days[19].events, days[19].rejects) = (100, 40, 60);
         days[19].drift = Some("lost ip".into());
         check(days, "b/z strange: 9% of the last week's rows are rejects; its columns are not its table's: lost ip\n");
     }
