@@ -19,6 +19,9 @@ use crate::run::{Collecting, Planned};
 
 pub mod folder;
 pub mod http;
+pub mod imap;
+mod mail;
+pub mod pop3;
 
 /// The sources there are, each with the name of its section, and how its settings make it.
 macro_rules! sources {
@@ -59,6 +62,10 @@ sources! {
     folder,
     /// What a web server has at an address.
     http,
+    /// Mails in a folder of an IMAP server.
+    imap,
+    /// Mails in a mailbox of a POP3 server.
+    pop3,
 }
 
 /// A way in.

@@ -20,6 +20,7 @@ use tempfile::NamedTempFile;
 
 use super::{Every, Found, Make, Source};
 use crate::accept::Input;
+use crate::clock::Clock;
 use crate::fetch;
 use crate::run::{Collecting, Told};
 use crate::secret::Secret;
@@ -86,6 +87,8 @@ struct Http {
     settings: Settings,
     /// With its places to fill.
     url: String,
+    /// The servers that may be asked, redirected or not, each as an origin; any if not given.
+    only: Option<Vec<String>>,
 }
 
 impl Make for Settings {
@@ -95,16 +98,23 @@ impl Make for Settings {
         if !self.form.is_empty() && self.body.is_some() {
             bail!("form and body are both given: say one");
         }
+        self.check()?;
+        let http = Http { settings: self.clone(), url, only: None };
+        // The places are filled with something, to see that they are known and that the address is one.
+        http.filled(0, |_| Ok("x".to_owned()))?;
+        Ok(Box::new(http))
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
         if self.password.is_some() != self.user.is_some() {
             bail!("a user needs a password, and a password a user");
         }
         for name in self.headers.keys() {
             name.parse::<HeaderName>().map_err(|_| anyhow!("\"{name}\" is no header's name"))?;
         }
-        let http = Http { settings: self.clone(), url };
-        // The places are filled with something, to see that they are known and that the address is one.
-        http.filled(0, |_| Ok("x".to_owned()))?;
-        Ok(Box::new(http))
+        Ok(())
     }
 }
 
@@ -123,6 +133,40 @@ struct Seen {
 impl Source for Http {
     fn collect<'a>(&'a self, at_work: &'a Collecting) -> BoxFuture<'a, Result<()>> {
         self.look(at_work).boxed()
+    }
+}
+
+/// Fetches what others lead to, such as links in mails: with these settings, and from these servers only.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    http: Http,
+}
+
+/// What a link led to.
+pub(super) struct Linked {
+    pub(super) file: NamedTempFile,
+    /// What the server calls it, or the last step of its address; may be empty.
+    pub(super) name: String,
+}
+
+impl Fetcher {
+    /// Each of the servers is an origin, `https://HOST` or `http://HOST:PORT`.
+    pub(super) fn new(settings: &Settings, servers: Vec<String>) -> Result<Fetcher> {
+        let Settings { url, fill, form, body, pages, .. } = settings;
+        if url.is_some() || body.is_some() || pages.is_some() || !fill.is_empty() || !form.is_empty() {
+            bail!("what a link leads to is fetched as it is: without url, fill, form, body and pages");
+        }
+        settings.check()?;
+        Ok(Fetcher { http: Http { settings: settings.clone(), url: String::new(), only: Some(servers) } })
+    }
+
+    pub(super) async fn fetch(&self, url: &Url, clock: &Clock) -> Result<Linked, Failed> {
+        let client = self.http.client().map_err(Failed::for_good)?;
+        let page = self.http.fetch(&client, url, None, clock).await?;
+        let page = page.ok_or_else(|| Failed::for_good(anyhow!("the server says that nothing has changed, and was not asked")))?;
+        let address = format!("/{}", page.url.path());
+        let name = named(&address, &page.headers).rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(Linked { file: page.file, name })
     }
 }
 
@@ -153,9 +197,17 @@ impl Http {
             if number > self.settings.most_pages.unwrap_or(MOST_PAGES) {
                 bail!("{shown} has more than {} pages: no more are taken (most_pages)", number - 1);
             }
-            let page = match self.fetch(&client, &url, conditions.take().as_ref(), at_work).await? {
-                None => return self.again(&seen, &shown, at_work).await,
-                Some(page) => page,
+            let page = match self.fetch(&client, &url, conditions.take().as_ref(), &at_work.clock).await {
+                Ok(None) => return self.again(&seen, &shown, at_work).await,
+                Ok(Some(page)) => page,
+                Err(Failed { why, retry_after, .. }) => {
+                    if let Some(asked) = retry_after.filter(|asked| *asked > LONGEST_WAIT) {
+                        // Longer than one look may take: the next one comes after it.
+                        let until = at_work.clock.now() + Micros::try_from(asked.as_micros()).unwrap_or_default();
+                        at_work.remember(&Seen { not_before: Some(until), ..at_work.remembered::<Seen>()? })?;
+                    }
+                    return Err(why);
+                }
             };
             if number == 1 {
                 let text = |name| page.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -259,25 +311,23 @@ impl Http {
     }
 
     /// One page, tried again where that may help; none where it is as it was.
-    async fn fetch(&self, client: &Client, url: &Url, conditions: Option<&Seen>, at_work: &Collecting) -> Result<Option<Page>> {
+    async fn fetch(&self, client: &Client, url: &Url, conditions: Option<&Seen>, clock: &Clock) -> Result<Option<Page>, Failed> {
         let tries = self.settings.tries.unwrap_or(TRIES).max(1);
         let mut wait = FIRST_WAIT;
         for turn in 1.. {
-            let failed = match self.try_fetch(client, url, conditions).await {
+            let mut failed = match self.try_fetch(client, url, conditions).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             let asked = failed.retry_after.unwrap_or(wait);
             if asked > LONGEST_WAIT {
-                // Longer than one look may take: the next one comes after it.
-                let until = at_work.clock.now() + Micros::try_from(asked.as_micros()).unwrap_or_default();
-                at_work.remember(&Seen { not_before: Some(until), ..at_work.remembered::<Seen>()? })?;
-                return Err(failed.why);
+                failed.retry_after = Some(asked);
+                return Err(failed);
             }
             if turn >= tries || !failed.may_pass {
-                return Err(failed.why);
+                return Err(failed);
             }
-            at_work.clock.sleep(asked.max(wait)).await;
+            clock.sleep(asked.max(wait)).await;
             wait = wait.saturating_mul(2);
         }
         unreachable!("the loop has no end but these")
@@ -286,6 +336,11 @@ impl Http {
     async fn try_fetch(&self, client: &Client, url: &Url, conditions: Option<&Seen>) -> Result<Option<Page>, Failed> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
+            let named = self.named(&at, url);
+            if self.only.as_ref().is_some_and(|only| !only.contains(&at.origin().ascii_serialization())) {
+                let server = at.origin().ascii_serialization();
+                return Err(Failed::for_good(anyhow!("{} leads to {server}, which is none of the hosts", self.named(url, url))));
+            }
             // What is secret goes to the server that it is for, and to no other that this one names.
             let is_home = at.origin() == url.origin();
             let answer = self.request(client, &at, is_home, conditions)?.send().await.map_err(|error| Failed::of(error, &at))?;
@@ -294,24 +349,30 @@ impl Http {
                 return Ok(None);
             }
             if status.is_redirection() {
-                at = redirected(&at, &answer)?;
+                at = redirected(&at, &named, &answer)?;
                 continue;
             }
             if !status.is_success() {
                 return Err(Failed {
                     may_pass: status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT),
                     retry_after: retry_after(&answer),
-                    why: anyhow!("{} cannot be fetched: the server says {status}", self.named(&at, url)),
+                    is_gone: matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE),
+                    why: anyhow!("{named} cannot be fetched: the server says {status}"),
                 });
             }
-            return self.save(answer, at).await.map(Some);
+            return self.save(answer, at, &named).await.map(Some);
         }
         Err(Failed::for_good(anyhow!("{} leads on and on", self.named(url, url))))
     }
 
     /// An address in a message: of the first one nothing that was filled in.
     fn named(&self, at: &Url, first: &Url) -> String {
-        if at == first && !self.settings.fill.is_empty() { format!("{}/...", at.origin().ascii_serialization()) } else { fetch::shown(at) }
+        // What a mail links to is often open to whoever knows the address.
+        if self.only.is_some() || at == first && !self.settings.fill.is_empty() {
+            format!("{}/...", at.origin().ascii_serialization())
+        } else {
+            fetch::shown(at)
+        }
     }
 
     fn request(&self, client: &Client, url: &Url, is_home: bool, conditions: Option<&Seen>) -> Result<reqwest::RequestBuilder, Failed> {
@@ -352,9 +413,12 @@ impl Http {
     }
 
     /// Writes an answer to a file, to its end.
-    async fn save(&self, mut answer: Response, url: Url) -> Result<Page, Failed> {
+    async fn save(&self, mut answer: Response, url: Url, named: &str) -> Result<Page, Failed> {
         let most = self.settings.most.unwrap_or(MOST) << 20;
-        let too_large = || Failed::for_good(anyhow!("{} is larger than {} MiB: it is not taken (most)", fetch::shown(&url), most >> 20));
+        let too_large = || {
+            let why = anyhow!("{named} is larger than {} MiB: it is not taken (most)", most >> 20);
+            Failed { is_gone: true, ..Failed::for_good(why) }
+        };
         if answer.content_length().is_some_and(|length| length > most) {
             return Err(too_large());
         }
@@ -404,30 +468,32 @@ impl Http {
 }
 
 /// Why a request came to nothing.
-struct Failed {
-    why: Error,
+pub(super) struct Failed {
+    pub(super) why: Error,
     /// Whether it may be otherwise in a moment.
     may_pass: bool,
+    /// Whether it never will be otherwise: it is not there, or too large.
+    pub(super) is_gone: bool,
     retry_after: Option<Duration>,
 }
 
 impl Failed {
     fn for_good(why: Error) -> Failed {
-        Failed { why, may_pass: false, retry_after: None }
+        Failed { why, may_pass: false, is_gone: false, retry_after: None }
     }
 
     fn of(error: reqwest::Error, url: &Url) -> Failed {
         let what = fetch::what_failed(&error);
         let why = Error::new(error.without_url()).context(format!("{} {what}", url.origin().ascii_serialization()));
-        Failed { why, may_pass: true, retry_after: None }
+        Failed { why, may_pass: true, is_gone: false, retry_after: None }
     }
 }
 
-fn redirected(from: &Url, answer: &Response) -> Result<Url, Failed> {
+fn redirected(from: &Url, named: &str, answer: &Response) -> Result<Url, Failed> {
     let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| from.join(to).ok());
-    let to = to.filter(fetch::is_http).ok_or_else(|| Failed::for_good(anyhow!("{} leads nowhere", fetch::shown(from))))?;
+    let to = to.filter(fetch::is_http).ok_or_else(|| Failed::for_good(anyhow!("{named} leads nowhere")))?;
     if from.scheme() == "https" && to.scheme() != "https" {
-        return Err(Failed::for_good(anyhow!("{} leads from https to http", fetch::shown(from))));
+        return Err(Failed::for_good(anyhow!("{named} leads from https to http")));
     }
     Ok(to)
 }
