@@ -14,11 +14,7 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        what: "Python 3 that can make virtual environments",
-        packages: &["python3", "python3-venv"],
-        is_there: || python().is_some(),
-    },
+    Need { what: "Python 3 that can make virtual environments", packages: &["python3", "python3-venv"], is_there: || python().is_some() },
     Need {
         what: "a mail server, Dovecot 2.3",
         packages: &["dovecot-imapd", "dovecot-pop3d"],

@@ -55,6 +55,7 @@ impl Make for Settings {
 
 /// Messages that are done with.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Seen {
     /// As long as this stays the same, a number means the same message.
     validity: u32,

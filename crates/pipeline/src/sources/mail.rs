@@ -272,7 +272,7 @@ impl Mailbox {
     async fn follow(&self, link: &Url, origin: &str, at_work: &Collecting) -> Result<Option<Part>, http::Failed> {
         let server = link.origin().ascii_serialization();
         let Some(fetcher) = self.fetcher.as_ref().filter(|_| self.servers.contains(&server)) else {
-            warn!(source = %at_work.name, message = origin, server, "a link leads to none of the hosts: it is not followed");
+            warn!(source = %at_work.name, mail = origin, server, "a link leads to none of the hosts: it is not followed");
             return Ok(None);
         };
         let http::Linked { file, name } = fetcher.fetch(link, &at_work.clock).await?;
@@ -293,11 +293,8 @@ impl Handed {
         let is_empty = receipts.is_empty();
         for receipt in receipts {
             let told = receipt.told().await?;
-            if let Some(why) = told.refused.first() {
-                refused = refused.or_else(|| Some(anyhow!("{why}")));
-            } else if told.reports.is_empty() {
-                refused = refused.or_else(|| Some(anyhow!("nothing came of a part")));
-            }
+            // What was known before by another name is told with that one, so nothing may be said of it here.
+            refused = refused.or_else(|| told.refused.first().map(|why| anyhow!("{why}")));
         }
         drop(contents);
         Ok(match (refused, missing) {
@@ -338,8 +335,8 @@ impl Failures {
 }
 
 /// That nothing of a message was wanted: it is nobody's any more.
-pub(super) fn log_nothing(source: &str, message: &str) {
-    info!(source, message, "a message has nothing that is wanted");
+pub(super) fn log_nothing(source: &str, mail: &str) {
+    info!(source, mail, "a message has nothing that is wanted");
 }
 
 /// Messages whose parts are at the store, or on their way to it.

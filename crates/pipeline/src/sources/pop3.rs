@@ -47,6 +47,7 @@ impl Make for Settings {
 
 /// Messages that are still on the server, by the names that it gives them.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Seen {
     /// By what they were chosen.
     choice: String,
@@ -77,7 +78,7 @@ impl Pop3 {
         let listed = session.names().await?;
         let mut seen: Seen = at_work.remembered()?;
         if seen.choice != mailbox.choice() {
-            seen = Seen { choice: mailbox.choice(), ..Seen::default() };
+            seen = Seen { choice: mailbox.choice(), done: BTreeSet::new(), ..seen };
         }
         let there: BTreeSet<&String> = listed.iter().map(|listed| &listed.name).collect();
         seen.done.retain(|name| there.contains(name));
@@ -156,13 +157,11 @@ impl Pop3 {
                 Became::Nothing => mail::log_nothing(&at_work.name, &name),
                 Became::Stored if self.deletes => {
                     session.delete(listed.number).await?;
-                    seen.times.remove(&listed.name);
                     seen.leaving.insert(listed.name);
                     continue;
                 }
                 Became::Stored => {}
             }
-            seen.times.remove(&listed.name);
             seen.done.insert(listed.name);
         }
         at_work.remember(seen)

@@ -558,7 +558,7 @@ Content-Type: application/pgp-signature; name=signature.asc
             "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=DFe",
             &["body.txt: Grüße"],
         );
-        check("Content-Type: text/plain; charset=big5\nContent-Transfer-Encoding: base64\n\nv0+26w==\n", &["body.txt: 燈塔"]);
+        check("Content-Type: text/plain; charset=big5\nContent-Transfer-Encoding: base64\n\nv0+28A==\n", &["body.txt: 燈塔"]);
         check("Content-Type: text/plain; charset=unheard-of\n\nplain", &["body.txt: plain"]);
         check("Content-Type: text/html\n\n<p>A page only", &["body.html: <p>A page only"]);
         check("Subject: nothing\n\n  \n", &[]);
