@@ -63,6 +63,8 @@ struct Seen {
     choice: String,
     /// Those that the server still counts among the new ones.
     uids: BTreeSet<u32>,
+    /// Those whose links were being followed. They come last: should that take longer than a look may, others are not kept waiting.
+    slow: BTreeSet<u32>,
 }
 
 /// Messages that are asked about together.
@@ -77,16 +79,19 @@ impl Source for Imap {
 impl Imap {
     async fn look(&self, at_work: &Collecting) -> Result<()> {
         let mailbox = &self.mailbox;
-        let password = mailbox.password.reveal()?;
+        let password = mailbox.password()?;
         let mut session = Session::open(&mailbox.place, &mailbox.user, &password, mailbox.most_bytes).await?;
         let validity = session.select(&self.folder).await?;
         let mut seen: Seen = at_work.remembered()?;
         if seen.validity != validity || seen.choice != mailbox.choice() {
-            seen = Seen { validity, choice: mailbox.choice(), uids: BTreeSet::new() };
+            seen = Seen { validity, choice: mailbox.choice(), ..Seen::default() };
         }
         let there = session.search(self.messages == Messages::Unseen).await?;
         seen.uids.retain(|uid| there.contains(uid));
-        let new: Vec<u32> = there.into_iter().filter(|uid| !seen.uids.contains(uid)).collect();
+        seen.slow.retain(|uid| there.contains(uid));
+        let (slow, others) =
+            there.into_iter().filter(|uid| !seen.uids.contains(uid)).partition::<Vec<u32>, _>(|uid| seen.slow.contains(uid));
+        let new = [others, slow].concat();
 
         let (mut taken, mut failures, mut batch) = (0, Failures::default(), Batch::default());
         'all: for uids in new.chunks(TOGETHER) {
@@ -100,7 +105,7 @@ impl Imap {
                     break 'all;
                 }
                 taken += 1;
-                let Some(handed) = self.take(&head, &mut session, at_work).await? else { continue };
+                let Some(handed) = self.take(&head, &mut session, &mut seen, at_work).await? else { continue };
                 if batch.push(head.uid, handed) {
                     self.settle(&mut batch, &mut session, &mut seen, &mut failures, at_work).await?;
                 }
@@ -112,7 +117,7 @@ impl Imap {
     }
 
     /// Hands over what is wanted of a message; nothing if somebody else has taken it away.
-    async fn take(&self, head: &Head, session: &mut Session, at_work: &Collecting) -> Result<Option<Handed>> {
+    async fn take(&self, head: &Head, session: &mut Session, seen: &mut Seen, at_work: &Collecting) -> Result<Option<Handed>> {
         let most = self.mailbox.most_bytes;
         if head.size > most {
             return Ok(Some(Handed::refused(self.mailbox.too_long())));
@@ -123,7 +128,15 @@ impl Imap {
             return Ok(Some(Handed::refused(self.mailbox.too_long())));
         }
         let at = head.at.or_else(|| self.mailbox.time_of(&message)).unwrap_or_else(|| at_work.clock.now());
-        self.mailbox.hand_over(&message, at, &self.name(head.uid), at_work).await.map(Some)
+        let taken = match self.mailbox.take(&message) {
+            Ok(taken) => taken,
+            Err(why) => return Ok(Some(Handed::refused(why))),
+        };
+        drop(message);
+        if taken.has_links() && seen.slow.insert(head.uid) {
+            at_work.remember(seen)?;
+        }
+        self.mailbox.hand_over(taken, at, &self.name(head.uid), at_work).await.map(Some)
     }
 
     /// A message's name, as an address (RFC 5092).
@@ -162,6 +175,7 @@ impl Imap {
                     After::Keep => Ok(()),
                 },
             };
+            seen.slow.remove(&uid);
             seen.uids.insert(uid);
             if let Err(said) = marked {
                 failures.add(&name, "was taken and cannot be marked", anyhow!("{said}"));

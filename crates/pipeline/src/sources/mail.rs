@@ -124,7 +124,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) struct Mailbox {
     pub(super) place: Place,
     pub(super) user: String,
-    pub(super) password: Secret,
+    password: Secret,
     pub(super) most_bytes: u64,
     pub(super) most_messages: usize,
     from: Option<Regex>,
@@ -210,6 +210,14 @@ pub(super) enum Became {
 }
 
 impl Mailbox {
+    pub(super) fn password(&self) -> Result<String> {
+        let password = self.password.reveal()?;
+        if password.is_empty() {
+            bail!("the password is empty ({})", self.password.place());
+        }
+        Ok(password)
+    }
+
     /// Whether it matters whom a message is from, or what about.
     pub(super) fn chooses(&self) -> bool {
         self.from.is_some() || self.subject.is_some()
@@ -241,14 +249,14 @@ impl Mailbox {
         anyhow!("it is longer than {} MiB: it is not taken (most)", self.most_bytes >> 20)
     }
 
-    /// Hands over all that is wanted of a message.
-    pub(super) async fn hand_over(&self, message: &[u8], at: Micros, origin: &str, at_work: &Collecting) -> Result<Handed> {
-        let taken = tokio::task::block_in_place(|| parts::take(message, &self.wanted));
-        let mut handed = Handed::default();
-        let Taken { mut parts, links } = match taken {
-            Ok(taken) => taken,
-            Err(why) => return Ok(Handed { refused: Some(why), ..handed }),
-        };
+    /// All that is wanted of a message, if it can be taken apart.
+    pub(super) fn take(&self, message: &[u8]) -> Result<Taken> {
+        tokio::task::block_in_place(|| parts::take(message, &self.wanted))
+    }
+
+    /// Hands over all that was wanted of a message.
+    pub(super) async fn hand_over(&self, taken: Taken, at: Micros, origin: &str, at_work: &Collecting) -> Result<Handed> {
+        let (Taken { mut parts, links }, mut handed) = (taken, Handed::default());
         for link in &links {
             match self.follow(link, origin, at_work).await {
                 Ok(part) => parts.extend(part),

@@ -54,6 +54,8 @@ struct Seen {
     done: BTreeSet<String>,
     /// Those that were taken and are to go: the server deletes them when it is told goodbye, and not if it is not.
     leaving: BTreeSet<String>,
+    /// Those whose links were being followed. They come last: should that take longer than a look may, others are not kept waiting.
+    slow: BTreeSet<String>,
     /// When those were first seen that say nowhere when they came, so that they come with the same time again.
     times: BTreeMap<String, Micros>,
 }
@@ -64,7 +66,7 @@ impl Source for Pop3 {
     }
 }
 
-/// A message on the server, by its number in this session.
+/// A message on the server, by its number until goodbye.
 #[derive(Clone, Debug)]
 struct Listed {
     number: u32,
@@ -74,7 +76,7 @@ struct Listed {
 impl Pop3 {
     async fn look(&self, at_work: &Collecting) -> Result<()> {
         let mailbox = &self.mailbox;
-        let mut session = Session::open(&mailbox.place, &mailbox.user, &mailbox.password.reveal()?).await?;
+        let mut session = Session::open(&mailbox.place, &mailbox.user, &mailbox.password()?).await?;
         let listed = session.names().await?;
         let mut seen: Seen = at_work.remembered()?;
         if seen.choice != mailbox.choice() {
@@ -87,8 +89,10 @@ impl Pop3 {
             session.delete(listed.number).await?;
         }
         seen.times.retain(|name, _| there.contains(name));
+        seen.slow.retain(|name| there.contains(name));
         let is_new = |listed: &&Listed| !seen.done.contains(&listed.name) && !seen.leaving.contains(&listed.name);
-        let new: Vec<Listed> = listed.iter().filter(is_new).cloned().collect();
+        let mut new: Vec<Listed> = listed.iter().filter(is_new).cloned().collect();
+        new.sort_by_key(|listed| seen.slow.contains(&listed.name));
 
         let (mut taken, mut failures, mut batch) = (0, Failures::default(), Batch::default());
         for listed in new {
@@ -129,7 +133,15 @@ impl Pop3 {
                 at
             }
         };
-        self.mailbox.hand_over(&message, at, &self.name(listed), at_work).await
+        let taken = match self.mailbox.take(&message) {
+            Ok(taken) => taken,
+            Err(why) => return Ok(Handed::refused(why)),
+        };
+        drop(message);
+        if taken.has_links() && seen.slow.insert(listed.name.clone()) {
+            at_work.remember(seen)?;
+        }
+        self.mailbox.hand_over(taken, at, &self.name(listed), at_work).await
     }
 
     fn name(&self, listed: &Listed) -> String {
@@ -148,7 +160,11 @@ impl Pop3 {
     ) -> Result<()> {
         for (listed, handed) in batch.take() {
             let name = self.name(&listed);
-            match handed.became().await? {
+            let became = handed.became().await?;
+            if !matches!(became, Became::Missing(_)) {
+                seen.slow.remove(&listed.name);
+            }
+            match became {
                 Became::Missing(why) => {
                     failures.add(&name, "has something that cannot be had now", why);
                     continue;
@@ -181,7 +197,7 @@ impl Session {
     async fn open(place: &Place, user: &str, password: &str) -> Result<Session> {
         let mut session = Session { wire: Wire::connect(place).await?, host: place.host.clone() };
         session.said().await?.map_err(|said| anyhow!("{} does not greet as a POP3 server does: {said}", place.host))?;
-        if place.tls == Tls::StartTls {
+        if place.tls == Tls::Started {
             let begun = session.ask("STLS").await?;
             begun.map_err(|said| anyhow!("{} does not offer STLS, so the password is not sent: {said}", place.host))?;
             session.wire = session.wire.start_tls().await?;

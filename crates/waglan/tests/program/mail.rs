@@ -238,7 +238,12 @@ fn web_server(body: &'static str) -> u16 {
                 asked.extend(byte);
             }
             let is_there = String::from_utf8_lossy(&asked).contains("/ci-badguys.txt");
-            let head = if is_there { "200 OK" } else { "404 Not Found" };
+            let leads_on = String::from_utf8_lossy(&asked).contains("/elsewhere");
+            let head = match () {
+                () if is_there => "200 OK",
+                () if leads_on => "302 Found\r\nLocation: http://192.0.2.250/ci-badguys.txt",
+                () => "404 Not Found",
+            };
             let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).expect("the asker listens");
         }
@@ -337,6 +342,11 @@ fn a_message_that_is_refused_is_flagged_and_the_others_are_taken() {
     let failed = look(&data, &server.source("imap", &links));
     fail(&failed, &format!("http://127.0.0.1:{web}/... cannot be fetched: the server says 404 Not Found"));
     assert_eq!(server.flags(), ["FS", "S", "FS", "FS", ""]);
+    // Who may be asked does not say who else may be.
+    server.put(mail("elsewhere", &[&format!("\nhttp://127.0.0.1:{web}/elsewhere\n")]));
+    let failed = look(&data, &server.source("imap", &format!("subject = 'elsewhere'\n{links}")));
+    fail(&failed, &format!("http://127.0.0.1:{web}/... leads to http://192.0.2.250, which is none of the hosts"));
+    assert_eq!(server.flags(), ["FS", "S", "FS", "FS", "", ""]);
 }
 
 #[test]
@@ -476,6 +486,7 @@ fn a_server_that_is_none_costs_a_look_and_nothing_else() {
         ("imap", &[GREETED, "garbage\r\n"], "does not speak IMAP: garbage"),
         ("imap", &[GREETED, "* x {999999999999}\r\n"], "says more than anybody asked for"),
         ("imap", &[GREETED, "* x {99999999999999999999999}\r\n"], "says more than anybody asked for"),
+        ("imap", &[GREETED, "* OK on and on\r\n×6000000"], "says more than anybody asked for"),
         ("imap", &[GREETED, "w1 BAD\r\n"], "does not say what it can: BAD"),
         ("imap", &[GREETED, "* CAPABILITY LOGINDISABLED\r\nw1 OK\r\n"], "takes no password on this line"),
         ("imap", &[GREETED, ABLE, "w2 NO hush-hush is wrong\r\n"], "in with this password: NO *** is wrong"),

@@ -44,7 +44,7 @@ impl Session {
         let wire = Wire::connect(place).await?;
         let most_bytes = most_bytes.saturating_add(CHATTER);
         let mut session = Session { wire, host: place.host.clone(), tags: 0, can: BTreeSet::new(), most_bytes };
-        let greeting = session.answer(&mut 0).await?;
+        let greeting = session.answer(&mut { CHATTER }).await?;
         let greeting = greeting.untagged().unwrap_or_default();
         let is_open = greeting.get(..2).is_some_and(|word| word.eq_ignore_ascii_case(b"OK"));
         if !is_open {
@@ -52,7 +52,7 @@ impl Session {
             bail!("{} does not greet as an IMAP server does: {}", place.host, shown(greeting));
         }
         session.ask_what_it_can().await?;
-        if place.tls == Tls::StartTls {
+        if place.tls == Tls::Started {
             if !session.can("STARTTLS") {
                 bail!("{} does not offer STARTTLS: the password is not sent", place.host);
             }
@@ -129,7 +129,7 @@ impl Session {
         Ok(found)
     }
 
-    /// What there is to know of messages, in their order; of those that are gone by now nothing.
+    /// What there is to know of messages, in this order; of those that are gone by now nothing.
     pub(super) async fn heads(&mut self, uids: &[u32], with_header: bool) -> Result<Vec<Head>> {
         let list = uids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         // Whoever writes a subject of a gigabyte is read up to there.
@@ -138,7 +138,7 @@ impl Session {
         let each = |answer: Answer| heads.extend(answer.fetched().and_then(head).filter(|head| uids.contains(&head.uid)));
         let ended = self.command(&format!("UID FETCH {list} (UID RFC822.SIZE INTERNALDATE{header})"), each).await?;
         ended.map_err(|said| anyhow!("{} does not say what messages there are: {said}", self.host))?;
-        heads.sort_by_key(|head| head.uid);
+        heads.sort_by_key(|head| uids.iter().position(|uid| *uid == head.uid));
         heads.dedup_by_key(|head| head.uid);
         Ok(heads)
     }
@@ -244,7 +244,7 @@ impl Session {
             *left -= length as u64;
             answer.literals.push(self.wire.bytes(length).await?);
         }
-        if *left == 0 && answer.lines.len() > 1 {
+        if *left == 0 {
             bail!("{} says more than anybody asked for", self.host);
         }
         Ok(answer)

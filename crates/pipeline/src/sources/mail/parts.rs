@@ -50,19 +50,28 @@ pub(super) struct Caps {
     pub(super) depth: usize,
     /// One header, of a message or of a part.
     pub(super) header_bytes: usize,
+    /// Addresses that are wanted: each is a file to fetch.
+    pub(super) links: usize,
 }
 
 impl Default for Caps {
     fn default() -> Caps {
-        Caps { parts: 1000, depth: 20, header_bytes: 256 << 10 }
+        Caps { parts: 1000, depth: 20, header_bytes: 256 << 10, links: 100 }
     }
 }
 
 /// Whatever was wanted, and is there.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(in crate::sources) struct Taken {
     pub(super) parts: Vec<Part>,
     pub(super) links: Vec<Url>,
+}
+
+impl Taken {
+    /// Whether others are to be asked for some of it.
+    pub(in crate::sources) fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
 }
 
 /// Something to hand over.
@@ -156,7 +165,7 @@ impl Walk<'_> {
     /// A message, or one of its parts.
     fn entity(&mut self, bytes: &[u8], within: Within) -> Result<()> {
         self.count += 1;
-        let Caps { parts, depth, header_bytes } = self.wanted.caps;
+        let Caps { parts, depth, header_bytes, .. } = self.wanted.caps;
         if self.count > parts {
             bail!("it has more than {parts} parts");
         }
@@ -187,8 +196,7 @@ impl Walk<'_> {
     fn leaf(&mut self, fields: &Fields, (kind, of_it): (&str, &str), body: &[u8], within: Within) -> Result<()> {
         let is_read = (kind == "text" && matches!(of_it, "plain" | "html") || kind == "multipart") && fields.name.is_none();
         if is_read && !fields.is_attached {
-            self.text(fields, of_it == "html", body, within.level);
-            return Ok(());
+            return self.text(fields, of_it == "html", body, within.level);
         }
         let name = fields.name.as_deref().map(safe_name).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| made_up_name(kind, of_it, self.count));
@@ -204,23 +212,27 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn text(&mut self, fields: &Fields, is_page: bool, body: &[u8], level: usize) {
+    fn text(&mut self, fields: &Fields, is_page: bool, body: &[u8], level: usize) -> Result<()> {
         if !self.wanted.body && self.wanted.links.is_none() {
-            return;
+            return Ok(());
         }
         let bytes = fields.transfer.undone(body);
         let decode = fields.charset.as_ref().and_then(|charset| charset_decoder(charset.as_bytes()));
         let text = decode.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), |decode| decode(&bytes));
         if let Some(pattern) = &self.wanted.links {
             for link in addresses(&text, is_page).filter(|link| pattern.is_match(link.as_str())) {
-                if self.links.len() < self.wanted.caps.parts && self.seen.insert(link.clone()) {
+                if self.seen.insert(link.clone()) {
                     self.links.push(link);
+                }
+                if self.links.len() > self.wanted.caps.links {
+                    bail!("it links to more than {} addresses that are wanted", self.wanted.caps.links);
                 }
             }
         }
         if self.wanted.body {
             self.texts.push(Text { level, is_page, text });
         }
+        Ok(())
     }
 }
 
@@ -736,6 +748,8 @@ Content-Type: application/pgp-signature; name=report.csv.asc
         check_refused(&format!("Subject: {}\n\nx", "x".repeat(1 << 20)), "a header of it is longer than 256 KiB");
         check_refused(&"a:\n".repeat(1 << 20), "a header of it is longer than 256 KiB");
         check_refused(&"x".repeat(1 << 20), "a header of it is longer than 256 KiB");
+        let links: String = (0..101).map(|number| format!("\nhttps://reports.example/{number}")).collect();
+        check_refused(&links, "it links to more than 100 addresses that are wanted");
     }
 
     /// Bytes by chance, the same each time.

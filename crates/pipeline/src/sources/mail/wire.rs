@@ -24,7 +24,8 @@ pub(in crate::sources) enum Tls {
     #[default]
     Implicit,
     /// Before anything is told that matters.
-    StartTls,
+    #[serde(rename = "starttls")]
+    Started,
     /// Never: everybody on the way reads the password.
     None,
 }
@@ -105,7 +106,7 @@ impl Wire {
         let stream = connected.with_context(|| format!("{} cannot be reached at port {}", place.host, place.port))?;
         let stream: Box<dyn Stream> = match place.tls {
             Tls::Implicit => place.secure(Box::new(stream)).await?,
-            Tls::StartTls | Tls::None => Box::new(stream),
+            Tls::Started | Tls::None => Box::new(stream),
         };
         Ok(Wire { place: place.clone(), stream: BufReader::new(stream) })
     }
