@@ -2,7 +2,7 @@
 //! that the second time costs nothing.
 //!
 //! Tests ask for what was prepared by `std::env::var_os`: `WAGLAN_TEST_PYTHON` is a Python with other engines that read our
-//! tables as they lie.
+//! tables as they lie, `WAGLAN_TEST_DOVECOT` a mail server.
 
 mod python;
 mod system;
@@ -15,6 +15,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<Outcome> {
     let python = python::prepare(&target)?;
     let mut tests = cargo::cargo();
     tests.args(["test", "--no-fail-fast"]).args(scope(arguments)).args(arguments).env("WAGLAN_TEST_PYTHON", python);
+    tests.envs(system::dovecot().map(|dovecot| ("WAGLAN_TEST_DOVECOT", dovecot)));
     let outcome = cargo::finish(&mut tests)?;
     if !system::can_mount() {
         eprintln!("Not tried: a disk that is full or read-only, since this system lets nobody mount a small one.");

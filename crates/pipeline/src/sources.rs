@@ -20,7 +20,10 @@ use crate::run::{Collecting, Planned};
 pub mod folder;
 mod gather;
 pub mod http;
+pub mod imap;
+mod mail;
 pub mod misp;
+pub mod pop3;
 pub mod redis;
 pub mod report_api;
 pub mod stdin;
@@ -85,6 +88,10 @@ sources! {
     tcp,
     /// Messages of a server by WebSocket.
     websocket,
+    /// Mails in a folder of an IMAP server.
+    imap,
+    /// Mails in a mailbox of a POP3 server.
+    pop3,
 }
 
 /// A way in.

@@ -3,6 +3,8 @@
 
 #[path = "program/exchanges.rs"]
 mod exchanges;
+#[path = "program/mail.rs"]
+mod mail;
 #[path = "program/running.rs"]
 mod running;
 #[path = "program/streams.rs"]

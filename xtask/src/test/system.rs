@@ -16,7 +16,26 @@ struct Need {
 const NEEDS: &[Need] = &[
     Need { what: "Python 3 that can make virtual environments", packages: &["python3", "python3-venv"], is_there: || python().is_some() },
     Need { what: "a server of Redis", packages: &["redis-server"], is_there: || works("redis-server", &["--version"]) },
+    Need {
+        what: "a mail server, Dovecot 2.3",
+        packages: &["dovecot-imapd", "dovecot-pop3d"],
+        is_there: || dovecot().is_some() && has_protocols(),
+    },
+    Need { what: "openssl, which makes certificates", packages: &["openssl"], is_there: || works("openssl", &["version"]) },
 ];
+
+/// A mail server: on Debian it is not in everybody's path.
+pub(super) fn dovecot() -> Option<&'static str> {
+    ["dovecot", "/usr/sbin/dovecot"].into_iter().find(|dovecot| works(dovecot, &["--version"]))
+}
+
+/// The protocols come in packages of their own, and are asked for by what these bring.
+fn has_protocols() -> bool {
+    ["/usr/lib/dovecot", "/usr/libexec/dovecot"]
+        .iter()
+        .map(std::path::Path::new)
+        .any(|folder| folder.join("imap").exists() && folder.join("pop3").exists())
+}
 
 /// A Python that can make virtual environments: the first in the path may be one that cannot.
 pub(super) fn python() -> Option<&'static str> {

@@ -238,7 +238,7 @@ impl Http {
 }
 
 /// Where the server says that it came from, with the name that it gives the file, if any.
-fn named(shown: &str, headers: &HeaderMap) -> String {
+pub(super) fn named(shown: &str, headers: &HeaderMap) -> String {
     let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = disposition.split(';').filter_map(|part| part.trim().strip_prefix("filename=")).map(|name| name.trim_matches('"')).next();
     match name.and_then(|name| name.rsplit(['/', '\\']).next()).filter(|name| !name.is_empty()) {

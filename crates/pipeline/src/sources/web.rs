@@ -64,6 +64,10 @@ pub(super) struct Ask {
     pub body: Option<Body>,
     /// Whether it must not be tried again.
     pub once: bool,
+    /// The servers that may be asked, led on to or not, each as an origin; any if not given.
+    pub only: Option<Vec<String>>,
+    /// Whether the server is one beside the source's own: that it asks to be left alone holds up nothing else.
+    pub beside: bool,
 }
 
 pub(super) enum Body {
@@ -85,7 +89,7 @@ impl std::fmt::Debug for Body {
 
 impl Ask {
     pub(super) fn new(url: Url) -> Ask {
-        Ask { url, hides: false, headers: HeaderMap::new(), secret: Vec::new(), body: None, once: false }
+        Ask { url, hides: false, headers: HeaderMap::new(), secret: Vec::new(), body: None, once: false, only: None, beside: false }
     }
 
     /// An address in a message. Where one of them hides something, those that it leads to may say it too.
@@ -147,6 +151,11 @@ impl Failed {
         let what = fetch::what_failed(&error);
         let why = Error::new(error.without_url()).context(format!("{} {what}", url.origin().ascii_serialization()));
         Failed::for_now(why)
+    }
+
+    /// Whether it never will be otherwise: it is not there, or too large.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_too_large || self.status.is_some_and(|status| matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE))
     }
 
     /// Whether it is about who asks, and not about what was asked for.
@@ -237,7 +246,9 @@ impl Web<'_> {
             if asked > LONGEST_WAIT {
                 // Longer than one look may take: the next one comes after it.
                 let until = clock.now().saturating_add(Micros::try_from(asked.as_micros()).unwrap_or_default());
-                self.at_work.wait_until(until).map_err(Failed::for_good)?;
+                if !ask.beside {
+                    self.at_work.wait_until(until).map_err(Failed::for_good)?;
+                }
                 return Err(Failed { is_to_wait: true, ..failed });
             }
             if turn >= tries.max(1) || !failed.may_pass {
@@ -253,6 +264,10 @@ impl Web<'_> {
         let may_be_as_it_was = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| ask.headers.contains_key(name));
         let mut at = ask.url.clone();
         for _ in 0..=REDIRECTS {
+            let server = at.origin().ascii_serialization();
+            if ask.only.as_ref().is_some_and(|only| !only.contains(&server)) {
+                return Err(Failed::for_good(anyhow!("{} leads to {server}, which is none of the hosts", ask.named(&ask.url))));
+            }
             // What is secret goes to the server that it is for, and to no other that this one names.
             let is_home = at.origin() == ask.url.origin();
             let answer = self.request(ask, &at, is_home)?.send().await.map_err(|error| Failed::of(error, &at))?;
