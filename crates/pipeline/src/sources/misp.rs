@@ -1,4 +1,4 @@
-//! Events of MISP (https://www.misp-standard.org/), those that are new or were changed since: from a feed, which is a folder on any
+//! Events of MISP (<https://www.misp-standard.org/>), those that are new or were changed since: from a feed, which is a folder on any
 //! web server, or from a server that is searched.
 
 mod feed;

@@ -1,4 +1,4 @@
-//! A collection of a TAXII server (https://docs.oasis-open.org/cti/taxii/v2.1/os/taxii-v2.1-os.html): what was added since the last
+//! A collection of a TAXII server (<https://docs.oasis-open.org/cti/taxii/v2.1/os/taxii-v2.1-os.html>): what was added since the last
 //! look, page by page, each a delivery.
 
 use std::collections::BTreeMap;

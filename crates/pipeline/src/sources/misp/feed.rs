@@ -1,5 +1,5 @@
 //! A feed of MISP events: `manifest.json` says of each when it was changed last, and `UUID.json` is the event.
-//! https://www.misp-project.org/feeds/ and PyMISP's feed generator are what there is of a description.
+//! <https://www.misp-project.org/feeds/> and PyMISP's feed generator are what there is of a description.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A MISP server that is searched (`restSearch`, https://www.misp-project.org/openapi/): page by page until one is empty, each a
+//! A MISP server that is searched (`restSearch`, <https://www.misp-project.org/openapi/>): page by page until one is empty, each a
 //! delivery.
 
 use std::fmt;
