@@ -1,6 +1,7 @@
 //! A connection to a server: TCP, and TLS within it where the address says so.
 
 use std::fmt::Debug;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,14 +81,17 @@ impl Server {
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(self.host.clone()).with_context(|| format!("{shown} is no server's name"))?;
-        let connector = TlsConnector::from(Arc::new(tls.configuration()?));
-        let stream = connector.connect(name, stream).await.with_context(|| format!("{shown} is not what TLS trusts"))?;
-        Ok(Box::new(stream))
+        secure(tls.configuration()?, name, Box::new(stream)).await.with_context(|| format!("{shown} is not what TLS trusts"))
     }
 }
 
+/// The same connection in secret, with a server of this name.
+pub(crate) async fn secure(configuration: ClientConfig, name: ServerName<'static>, wire: Wire) -> io::Result<Wire> {
+    Ok(Box::new(TlsConnector::from(Arc::new(configuration)).connect(name, wire).await?))
+}
+
 impl Tls {
-    fn configuration(&self) -> Result<ClientConfig> {
+    pub(crate) fn configuration(&self) -> Result<ClientConfig> {
         // Said outright: several ways to encrypt are built in by others, and none is everybody's.
         let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
         let extra = self.ca.as_deref().map(certificates).transpose()?.unwrap_or_default();

@@ -527,11 +527,8 @@ fn settings_of_mailboxes_are_checked() {
         ("imap", "from = '('", "from: regex parse error"),
         ("imap", "links = { pattern = '.', hosts = [] }", "say which hosts may be asked"),
         ("imap", "links = { pattern = '.', hosts = [\"http://x/y\"] }", "\"http://x/y\" is no host"),
-        (
-            "imap",
-            "links = { pattern = '.', hosts = [\"x\"], http = { url = \"http://x\" } }",
-            "links.http: what a link leads to is fetched as it is",
-        ),
+        ("imap", "links = { pattern = '.', hosts = [\"x\"], http = { url = \"http://x\" } }", "unknown field `url`"),
+        ("imap", "links = { pattern = '.', hosts = [\"x\"], http = { user = \"u\" } }", "links.http: a user needs a password"),
         ("imap", "tls = \"perhaps\"", "unknown variant `perhaps`"),
         ("imap", "colour = 1", "unknown field `colour`"),
         ("pop3", "folder = \"INBOX\"", "a POP3 server has neither folders nor marks"),

@@ -2,19 +2,15 @@
 //! or nothing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use rustls_platform_verifier::Verifier;
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::wire;
 
 /// When the line is made secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -58,42 +54,19 @@ impl Place {
         Ok(Place { host: host.to_owned(), port, tls, ca, patience })
     }
 
-    async fn secure(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
-        let mut authorities = Vec::new();
-        if let Some(ca) = &self.ca {
-            let reading = || format!("reading the authorities in {}", ca.display());
-            let pem = std::fs::read(ca).with_context(reading)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                authorities.push(certificate.map_err(|error| anyhow!("{error}")).with_context(reading)?);
-            }
-            if authorities.is_empty() {
-                bail!("{} holds no certificate", ca.display());
-            }
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Verifier::new_with_extra_roots(authorities, provider.clone()).context("knowing whom to trust")?;
-        // There is no other way to use the system's verifier, and this one verifies.
-        let settings = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("preparing TLS")?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+    async fn secure(&self, stream: wire::Wire) -> Result<wire::Wire> {
+        let trusted = wire::Tls { ca: self.ca.clone(), ..wire::Tls::default() };
         let name = ServerName::try_from(self.host.clone()).context("the server's name")?;
-        let secured = tokio::time::timeout(TO_CONNECT, TlsConnector::from(Arc::new(settings)).connect(name, stream));
+        let secured = tokio::time::timeout(TO_CONNECT, wire::secure(trusted.configuration()?, name, stream));
         let secured = secured.await.map_err(|_| anyhow!("{} does not answer in time", self.host))?;
-        Ok(Box::new(secured.with_context(|| format!("{} offers no TLS that is trusted here (ca)", self.host))?))
+        secured.with_context(|| format!("{} offers no TLS that is trusted here (ca)", self.host))
     }
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 /// A line to a server.
 pub(in crate::sources) struct Wire {
     place: Place,
-    stream: BufReader<Box<dyn Stream>>,
+    stream: BufReader<wire::Wire>,
 }
 
 /// A longer one is nothing that a server says; lists of messages are on one line.
@@ -104,7 +77,7 @@ impl Wire {
         let connected = tokio::time::timeout(TO_CONNECT, TcpStream::connect((place.host.as_str(), place.port))).await;
         let connected = connected.map_err(|_| anyhow!("{} does not answer in time", place.host))?;
         let stream = connected.with_context(|| format!("{} cannot be reached at port {}", place.host, place.port))?;
-        let stream: Box<dyn Stream> = match place.tls {
+        let stream: wire::Wire = match place.tls {
             Tls::Implicit => place.secure(Box::new(stream)).await?,
             Tls::Started | Tls::None => Box::new(stream),
         };
