@@ -146,10 +146,7 @@ impl Retention {
     /// The rules that speak of none of these feeds, each as a sentence.
     pub fn idle(&self, feeds: &BTreeSet<String>) -> Vec<String> {
         let sections = [("events", names(&self.events)), ("fields", names(&self.fields)), ("reports", names(&self.reports))];
-        let known = |name: &str| match name.strip_suffix("/*") {
-            Some(provider) => feeds.iter().any(|feed| is_of(provider, feed)),
-            None => name == "*" || feeds.contains(name),
-        };
+        let known = |name: &str| name == "*" || feeds.iter().any(|feed| event::means_feed(name, feed));
         let mut idle = Vec::new();
         for (section, names) in sections {
             let unknown = names.into_iter().filter(|name| !known(name));
@@ -161,10 +158,6 @@ impl Retention {
 
 fn names<T>(rules: &BTreeMap<String, T>) -> Vec<&str> {
     rules.keys().map(String::as_str).collect()
-}
-
-fn is_of(provider: &str, feed: &str) -> bool {
-    feed.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The rules that speak of a feed, the most specific last.

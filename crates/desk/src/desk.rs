@@ -96,6 +96,11 @@ impl Desk {
         self.folder.as_deref().context("tables are kept in a folder on this machine: state one as \"home\" in the configuration")
     }
 
+    /// Where sources keep what they remember.
+    pub(crate) fn memories_folder(&self) -> Result<PathBuf> {
+        Ok(self.tables_folder()?.join("sources"))
+    }
+
     pub(crate) fn threads(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
         self.configuration.threads.unwrap_or_else(processors)

@@ -30,8 +30,8 @@ impl Desk {
         let deliveries = self.store.deliveries(None).await?;
         let feeds = health::judge(&self.catalog, &deliveries, now);
         let names = self.plans()?.into_iter().map(|plan| plan.name);
-        let sources = match self.tables_folder() {
-            Ok(folder) => memories(&folder.join("sources"), names)?,
+        let sources = match self.memories_folder() {
+            Ok(folder) => memories(&folder, names)?,
             Err(_) => BTreeMap::new(),
         };
         Ok(HealthReport { feeds, suppressed: self.suppressed(actor, now).await?, sources })

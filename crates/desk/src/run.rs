@@ -33,7 +33,7 @@ impl Desk {
         actor.require(Action::Ingest)?;
         let running = Running {
             at_once: self.configuration.run.at_once,
-            memories: self.tables_folder()?.join("sources"),
+            memories: self.memories_folder()?,
             grace: self.configuration.run.grace.0,
             once,
         };

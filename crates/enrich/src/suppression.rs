@@ -56,16 +56,8 @@ impl Suppression {
         self.rules.iter().any(|rule| {
             rule.list == list
                 && (rule.kinds.is_empty() || rule.kinds.iter().any(|one| one.name() == kind))
-                && (rule.feeds.is_empty() || rule.feeds.iter().any(|one| means(one, feed)))
+                && (rule.feeds.is_empty() || rule.feeds.iter().any(|one| event::means_feed(one, feed)))
         })
-    }
-}
-
-/// Whether a name means the feed: its own, or its provider's with `/*`.
-fn means(name: &str, feed: &str) -> bool {
-    match name.strip_suffix("/*") {
-        Some(provider) => feed.strip_prefix(provider).is_some_and(|rest| rest.starts_with('/')),
-        None => name == feed,
     }
 }
 

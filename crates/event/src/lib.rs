@@ -4,6 +4,7 @@
 pub mod batch;
 mod bits;
 pub mod chunk;
+mod feed;
 pub mod field;
 pub mod id;
 pub mod json_text;
@@ -16,6 +17,7 @@ mod tlp;
 pub mod value;
 
 pub use bits::Bits;
+pub use feed::means_feed;
 pub use field::{Field, Type};
 pub use kind::{Delivers, Kind, May, Severity};
 pub use reject::Reject;

@@ -17,6 +17,11 @@ const WRONG: Wrong = Wrong("not a time");
 /// Of a time that nothing can have.
 pub const OUT_OF_BOUNDS: Wrong = Wrong("a time before 1970 or after 2199");
 
+/// A span, in the unit of times. One that is beyond all times is as long as any of them.
+pub fn micros(span: Duration) -> Micros {
+    Micros::try_from(span.as_micros()).unwrap_or(BOUNDS.end).min(BOUNDS.end)
+}
+
 /// A time in any common form; UTC where it states no offset.
 pub fn parse(given: &str) -> Result<Micros, Wrong> {
     parse_at(given, 0)

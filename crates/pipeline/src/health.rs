@@ -117,7 +117,7 @@ fn judge_one(id: &str, feed: Option<&Feed>, delivered: &[&Delivery], provider_ca
         state = state.max(worse);
         why.push(what);
     };
-    match cadence.map(micros) {
+    match cadence.map(time::micros) {
         None => say(State::New, format!("{} deliveries so far: its usual gap is not known yet", delivered.len())),
         Some(gap) if now - last > SILENT_AFTER * gap => {
             let since = time::span_text(Duration::from_micros((now - last).unsigned_abs()));
@@ -145,10 +145,6 @@ fn judge_one(id: &str, feed: Option<&Feed>, delivered: &[&Delivery], provider_ca
         say(State::Strange, format!("its columns are not its table's: {drift}"));
     }
     Health { feed: id.to_owned(), state, why: why.join("; "), deliveries: delivered.len(), last, cadence, rows, expected, rejects, drift }
-}
-
-fn micros(span: Duration) -> Micros {
-    Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX / 8)
 }
 
 /// The median of the gaps between deliveries; reports of one moment are one delivery.

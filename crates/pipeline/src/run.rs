@@ -281,8 +281,10 @@ pub async fn run(
             }
             let (handed, tells): (Vec<_>, Vec<_>) = together
                 .into_iter()
-                .map(|Handover { handed, tell }| ((handed.origin.clone(), handed), tell))
-                .map(|((origin, handed), tell)| (handed, (origin, tell)))
+                .map(|Handover { handed, tell }| {
+                    let origin = handed.origin.clone();
+                    (handed, (origin, tell))
+                })
                 .unzip();
             tell(tells, take(handed).await);
         }
@@ -422,7 +424,6 @@ async fn within(plan: &Planned, at_work: &Collecting) -> Result<()> {
 /// When a source is looked at next: at once if it never was, else by its schedule, a tenth earlier or later so that not all come
 /// together, or sooner if it failed.
 fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
-    let micros = |span: Duration| Micros::try_from(span.as_micros()).unwrap_or(Micros::MAX / 4);
     let mut hasher = DefaultHasher::new();
     (&plan.name, memory.last_look).hash(&mut hasher);
     // From 0 to 1.
@@ -430,7 +431,7 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
     let Some(last) = memory.last_look else {
         let most = if plan.source.is_stream() { Duration::ZERO } else { Duration::from_secs(30) };
         let spread = plan.every.min(most).mul_f64(chance / 3.0);
-        return now + micros(spread);
+        return now + time::micros(spread);
     };
     let wait = match memory.failures {
         _ if plan.source.is_stream() && memory.failures == 0 => Duration::ZERO,
@@ -440,5 +441,5 @@ fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
             backoff.mul_f64(0.75 + 0.5 * chance)
         }
     };
-    (last + micros(wait)).max(now).max(memory.not_before.unwrap_or(now))
+    (last + time::micros(wait)).max(now).max(memory.not_before.unwrap_or(now))
 }

@@ -61,9 +61,6 @@ macro_rules! sources {
                 found
             }
         }
-
-        /// Every way in, and what it is.
-        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), concat!($($about),+)),)*];
     };
 }
 
@@ -177,7 +174,7 @@ pub fn by_tables(names: &[String], catalog: &Catalog) -> Result<Vec<Planned>> {
     let mut plans: Vec<Planned> = Vec::new();
     for name in names {
         let of_provider = name.strip_suffix("/*");
-        let meant = |feed: &&Feed| of_provider.map_or(feed.id == *name, |provider| feed.provider == provider);
+        let meant = |feed: &&Feed| event::means_feed(name, &feed.id);
         let feeds: Vec<&Feed> = catalog.feeds().filter(meant).collect();
         if feeds.is_empty() {
             match of_provider {

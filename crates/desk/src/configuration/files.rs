@@ -81,7 +81,7 @@ fn mask(table: &mut Table, all: bool) {
             Value::String(text) if is_secret && !text.is_empty() => *text = "***".to_owned(),
             Value::String(text) => {
                 // Name and password in an address.
-                if let Ok(start) = text.find("://").map(|at| at + 3).ok_or(())
+                if let Some(start) = text.find("://").map(|at| at + 3)
                     && let Some((user, rest)) = text.get(start..).and_then(|rest| rest.split_once('@'))
                     && !user.contains('/')
                 {

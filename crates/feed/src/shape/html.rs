@@ -252,22 +252,8 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if self.silent {
-            return;
-        }
-        if let Some(cell) = self.cell() {
-            for word in text.split_whitespace() {
-                // White space of any length is one space, none at the ends.
-                let follows =
-                    !cell.text.is_empty() && (text.starts_with(char::is_whitespace) || !std::ptr::eq(word.as_ptr(), text.as_ptr()));
-                if follows && !cell.text.ends_with(' ') {
-                    cell.text.push(' ');
-                }
-                cell.text.push_str(word);
-            }
-            if text.ends_with(char::is_whitespace) && !cell.text.is_empty() && !cell.text.ends_with(' ') {
-                cell.text.push(' ');
-            }
+        if let (false, Some(cell)) = (self.silent, self.cell()) {
+            cell.text.push_str(text);
         }
     }
 
@@ -282,7 +268,8 @@ impl Walk<'_> {
         table.in_cell = false;
         if let Some(mut row) = table.cut.take() {
             row.source.end = at;
-            row.cells.iter_mut().for_each(|cell| cell.text.truncate(cell.text.trim_end().len()));
+            // White space of any length is one space, none at the ends.
+            row.cells.iter_mut().for_each(|cell| cell.text = cell.text.split_whitespace().collect::<Vec<_>>().join(" "));
             if !row.cells.is_empty() {
                 table.rows.push(row);
             }

@@ -11,7 +11,7 @@ pub(super) use self::document::Document;
 use self::fall::Fall;
 use super::decode::Decoded;
 use super::gather::{Cell, Gathered, LONGEST_NAMES, MOST_VALUES, too_wide};
-use super::lines::LineSource;
+use super::lines::LineReader;
 use crate::rows::Rows;
 use crate::table::JsonRow;
 
@@ -24,10 +24,7 @@ pub(super) struct Lines {
     /// Whether `extra` may be an object written as text, as IntelMQ's older outputs have it.
     extra_as_text: bool,
     row: JsonRow,
-    source: LineSource,
-    /// Lines that were cut and not read yet: the next of them is the first.
-    cut: Rows,
-    next: usize,
+    lines: LineReader,
     /// What is left of the list that was read last, and the number of its line.
     list: std::vec::IntoIter<Value>,
     number: u64,
@@ -42,32 +39,32 @@ impl Lines {
 
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         let mut rows = Gathered::default();
-        if self.next == self.cut.lines.len() && self.list.len() == 0 && self.falling.is_none() {
-            let Some(lines) = self.source.next_lines(input)? else { return Ok(None) };
-            (self.cut, self.next) = (lines, 0);
-            rows.rejects = std::mem::take(&mut self.cut.rejects);
+        if self.list.len() == 0 && self.falling.is_none() && !self.lines.fill(input, &mut rows)? {
+            return Ok(None);
         }
         fall::go_on(&mut self.falling, &mut rows);
         while !rows.is_full() && self.falling.is_none() {
             match self.list.next() {
                 Some(value) => self.push(value, &mut rows),
-                None if self.next < self.cut.lines.len() => self.read_line(&mut rows),
+                None if self.read_line(&mut rows) => {}
                 None => break,
             }
         }
         Ok(Some(rows.finish()))
     }
 
-    fn read_line(&mut self, rows: &mut Gathered) {
-        let line = self.cut.raw(self.next).trim();
-        self.number = self.cut.lines[self.next].0;
-        self.next += 1;
+    /// Reads the next of the lines at hand; false if there is none.
+    fn read_line(&mut self, rows: &mut Gathered) -> bool {
+        let Some((number, line)) = self.lines.next() else { return false };
+        self.number = number;
+        let line = line.trim();
         match serde_json::from_str(line) {
             _ if line.is_empty() => {}
             Ok(Value::Array(values)) => self.list = values.into_iter(),
             Ok(value) => self.push(value, rows),
             Err(wrong) => rows.reject(self.number, format!("the line is not JSON: {wrong}"), line.as_bytes()),
         }
+        true
     }
 
     fn push(&mut self, mut row: Value, rows: &mut Gathered) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use event::Reject;
 
 use super::decode::{Decoded, into_text};
+use super::gather::Gathered;
 use super::{BLOCK, LONGEST_ROW};
 use crate::rows::{Header, Rows, Span, by_column};
 use crate::table::Lines as Format;
@@ -121,6 +122,40 @@ impl LineSource {
             }
         }
         rows.text = text;
+    }
+}
+
+/// One line after another, for shapes whose rows name their own cells.
+#[derive(Default)]
+pub(super) struct LineReader {
+    source: LineSource,
+    cut: Rows,
+    /// Which of the lines that were cut comes next.
+    next: usize,
+}
+
+impl LineReader {
+    /// Sees to it that lines are at hand; false at the end of the report. Those that are too long are rejects.
+    pub(super) fn fill<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> io::Result<bool> {
+        if self.next == self.cut.lines.len() {
+            let Some(lines) = self.source.next_lines(input)? else { return Ok(false) };
+            (self.cut, self.next) = (lines, 0);
+            rows.rejects = std::mem::take(&mut self.cut.rejects);
+        }
+        Ok(true)
+    }
+
+    /// The next of the lines at hand, and its number.
+    pub(super) fn next(&mut self) -> Option<(u64, &str)> {
+        let number = self.cut.lines.get(self.next)?.0;
+        self.next += 1;
+        Some((number, self.cut.raw(self.next - 1)))
+    }
+
+    /// The line that came last.
+    pub(super) fn last(&self) -> (u64, &str) {
+        let place = self.next.saturating_sub(1);
+        self.cut.lines.get(place).map_or((0, ""), |(number, _)| (*number, self.cut.raw(place)))
     }
 }
 

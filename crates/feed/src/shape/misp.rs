@@ -57,15 +57,12 @@ impl Misp {
 
     fn read<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> io::Result<()> {
         let limits = Limits::default();
-        let (text, _) = whole::read(input, limits.bytes + 1)?;
-        if text.trim().is_empty() {
-            return Ok(());
-        }
+        let Some(text) = whole::document(input, limits.bytes)? else { return Ok(()) };
         let begins: String = text.chars().take(1000).collect();
         match Page::try_new(text, |text| misp::read(text, &limits)) {
             Ok(page) => {
                 for problem in &page.borrow_dependent().problems {
-                    rows.reject(whole::number_of(&problem.place), format!("{}: {}", problem.place, problem.reason), problem.raw.as_bytes());
+                    whole::reject(rows, &problem.place, &problem.reason, &problem.raw);
                 }
                 self.page = Some(page);
             }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::decode::Decoded;
 use super::gather::Gathered;
-use super::lines::LineSource;
+use super::lines::LineReader;
 use crate::rows::Rows;
 use crate::table::Pairs as Format;
 
@@ -13,26 +13,23 @@ const REST: &str = "@rest";
 
 pub(super) struct Pairs {
     format: Format,
-    source: LineSource,
-    cut: Rows,
-    next: usize,
+    lines: LineReader,
 }
 
 impl Pairs {
     pub(super) fn new(format: Format) -> Pairs {
-        Pairs { format, source: LineSource::default(), cut: Rows::default(), next: 0 }
+        Pairs { format, lines: LineReader::default() }
     }
 
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         let mut rows = Gathered::default();
-        if self.next == self.cut.lines.len() {
-            let Some(lines) = self.source.next_lines(input)? else { return Ok(None) };
-            (self.cut, self.next) = (lines, 0);
-            rows.rejects = std::mem::take(&mut self.cut.rejects);
+        if !self.lines.fill(input, &mut rows)? {
+            return Ok(None);
         }
-        while !rows.is_full() && self.next < self.cut.lines.len() {
-            let (number, line) = (self.cut.lines[self.next].0, self.cut.raw(self.next).trim());
-            self.next += 1;
+        while !rows.is_full()
+            && let Some((number, line)) = self.lines.next()
+        {
+            let line = line.trim();
             if line.is_empty() || self.format.comment.as_deref().is_some_and(|comment| line.starts_with(comment)) {
                 continue;
             }

@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use super::decode::Decoded;
 use super::gather::Gathered;
-use super::lines::LineSource;
+use super::lines::LineReader;
 use crate::rows::Rows;
 use crate::table::Prose as Format;
 
@@ -23,33 +23,29 @@ const ENDINGS: &[&str] = &["app", "bat", "cab", "com.exe", "java", "md", "mov", 
 
 pub(super) struct Prose {
     format: Format,
-    source: LineSource,
-    cut: Rows,
-    next: usize,
+    lines: LineReader,
     /// What is left of the line that was read last.
     found: std::vec::IntoIter<(&'static str, String)>,
 }
 
 impl Prose {
     pub(super) fn new(format: Format) -> Prose {
-        Prose { format, source: LineSource::default(), cut: Rows::default(), next: 0, found: Vec::new().into_iter() }
+        Prose { format, lines: LineReader::default(), found: Vec::new().into_iter() }
     }
 
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         let mut rows = Gathered::default();
-        if self.next == self.cut.lines.len() && self.found.len() == 0 {
-            let Some(lines) = self.source.next_lines(input)? else { return Ok(None) };
-            (self.cut, self.next) = (lines, 0);
-            rows.rejects = std::mem::take(&mut self.cut.rejects);
+        if self.found.len() == 0 && !self.lines.fill(input, &mut rows)? {
+            return Ok(None);
         }
         while !rows.is_full() {
             if let Some((kind, word)) = self.found.next() {
-                let (number, line) = (self.cut.lines[self.next - 1].0, self.cut.raw(self.next - 1).trim());
+                let (number, line) = self.lines.last();
+                let line = line.trim();
                 let context = line.get(..line.floor_char_boundary(LONGEST_CONTEXT)).unwrap_or_default();
                 rows.push(number, context, [("type", kind), ("value", word.as_str()), ("context", context)]);
-            } else if self.next < self.cut.lines.len() {
-                self.found = indicators(self.cut.raw(self.next), &self.format).into_iter();
-                self.next += 1;
+            } else if let Some((_, line)) = self.lines.next() {
+                self.found = indicators(line, &self.format).into_iter();
             } else {
                 break;
             }

@@ -44,10 +44,7 @@ impl Stix {
 
     fn read<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> io::Result<()> {
         let limits = Limits::default();
-        let (text, _) = whole::read(input, limits.bytes + 1)?;
-        if text.trim().is_empty() {
-            return Ok(());
-        }
+        let Some(text) = whole::document(input, limits.bytes)? else { return Ok(()) };
         let document = match stix::read(&text, &limits) {
             Ok(document) => document,
             Err(why) => {
@@ -56,7 +53,7 @@ impl Stix {
             }
         };
         for problem in &document.problems {
-            rows.reject(whole::number_of(&problem.place), format!("{}: {}", problem.place, problem.reason), problem.raw.as_bytes());
+            whole::reject(rows, &problem.place, &problem.reason, &problem.raw);
         }
         (self.objects, self.unobservables) = (document.objects, document.unobservables);
         self.unobservables.sort_by_key(|unread| unread.object);

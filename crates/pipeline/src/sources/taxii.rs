@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
-use event::time::{self, Micros};
+use event::time;
 use feed::Feed;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -157,7 +157,7 @@ impl Taxii {
             seen = Seen { collection: shown.clone(), ..Seen::default() };
         }
         if seen.added_after.is_none() {
-            seen.added_after = self.settings.back.map(|back| time::iso(at_work.clock.now() - micros(back)));
+            seen.added_after = self.settings.back.map(|back| time::iso(at_work.clock.now() - time::micros(back.0)));
         }
         let most_pages = self.settings.most_pages.unwrap_or(MOST_PAGES);
         let (mut since, mut reading, mut refused) = (seen.added_after.clone(), Reading::default(), None);
@@ -288,10 +288,6 @@ fn next(envelope: &Envelope, since: Option<&str>, last: Option<&str>) -> Result<
         (true, None, _) => bail!("the server says that there is more, and not how to ask for it"),
         (false, _, _) => Next::Nothing,
     })
-}
-
-fn micros(span: Every) -> Micros {
-    Micros::try_from(span.0.as_micros()).unwrap_or(Micros::MAX / 4)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Server {
         let mut seen: Seen = at_work.remembered()?;
         let shown = fetch::shown(&self.url);
         let mut begun = seen.begun.unwrap_or(Begun { at: at_work.clock.now(), page: 1, limit: self.limit });
-        let since = seen.since.map(|since| since - OVERLAP).or_else(|| Some(begun.at - micros(self.back?)));
+        let since = seen.since.map(|since| since - OVERLAP).or_else(|| Some(begun.at - time::micros(self.back?.0)));
         let mut refused = None;
         loop {
             if begun.page > self.most_pages {
@@ -147,10 +147,6 @@ impl Server {
         ask.body = Some(Body::Json(Value::Object(search).to_string()));
         Ok(ask)
     }
-}
-
-fn micros(span: Every) -> Micros {
-    Micros::try_from(span.0.as_micros()).unwrap_or(Micros::MAX / 4)
 }
 
 /// How many events or attributes an answer has: `{"response": [..]}`, `[..]` or `{"response": {"Attribute": [..]}}`.
