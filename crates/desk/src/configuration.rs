@@ -4,11 +4,14 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline::sources::{self, Every};
 use serde::Deserialize;
+
+use crate::alarms::Alarms;
 
 pub use self::files::{ConfigurationFile, masked};
 
@@ -38,6 +41,7 @@ pub struct Configuration {
     /// Everything else that deliveries come from, by a name of one's own.
     pub source: BTreeMap<String, sources::Settings>,
     pub run: Run,
+    pub alarms: Alarms,
 }
 
 impl Default for Configuration {
@@ -57,6 +61,7 @@ impl Default for Configuration {
             collect: Vec::new(),
             source: BTreeMap::new(),
             run: Run::default(),
+            alarms: Alarms::default(),
         }
     }
 }
@@ -83,11 +88,13 @@ pub struct Run {
     pub at_once: usize,
     /// How long those at work may go on when the program is to stop.
     pub grace: Every,
+    /// Where metrics are, over HTTP, for whoever reaches it; nowhere if not given.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Run {
     fn default() -> Run {
-        Run { at_once: 4, grace: Every(Duration::from_secs(60)) }
+        Run { at_once: 4, grace: Every(Duration::from_secs(60)), metrics: None }
     }
 }
 

@@ -68,7 +68,7 @@ impl HealthReport {
         let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let last = TimestampMicrosecondArray::from_iter_values(feeds.iter().map(|feed| feed.last)).with_timezone("UTC");
         let suppressed = feeds.iter().map(|feed| self.suppressed.get(&feed.feed).copied().unwrap_or_default());
-        let columns: [(&str, ArrayRef); 10] = [
+        let columns: [(&str, ArrayRef); 12] = [
             ("feed", text(&|feed| said(&feed.feed))),
             ("state", text(&|feed| said(feed.state.name()))),
             ("last", Arc::new(last)),
@@ -78,6 +78,8 @@ impl HealthReport {
             ("rejects", Arc::new(Float64Array::from_iter_values(feeds.iter().map(|feed| (feed.rejects * 1e4).round() / 1e4)))),
             ("suppressed", Arc::new(UInt64Array::from_iter_values(suppressed))),
             ("deliveries", Arc::new(UInt64Array::from_iter_values(feeds.iter().map(|feed| feed.deliveries as u64)))),
+            ("bytes", Arc::new(UInt64Array::from_iter_values(feeds.iter().map(|feed| feed.bytes)))),
+            ("seconds", Arc::new(Float64Array::from_iter_values(feeds.iter().map(|feed| feed.took.as_secs_f64())))),
             ("why", text(&|feed| said(&feed.why))),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("a row for each feed")
@@ -112,6 +114,8 @@ impl HealthReport {
         );
         metric("feed_rows", "Rows on the last day on which the feed delivered.", "feed", feeds(&|feed| feed.rows as f64));
         metric("feed_rejects_ratio", "Rejects among the rows of the last seven days.", "feed", feeds(&|feed| feed.rejects));
+        metric("feed_bytes", "Size of the reports of the last seven days.", "feed", feeds(&|feed| feed.bytes as f64));
+        metric("feed_reading_seconds", "Time that reading the last seven days took.", "feed", feeds(&|feed| feed.took.as_secs_f64()));
         let suppressed = self.suppressed.iter().map(|(feed, count)| (feed.as_str(), *count as f64)).collect();
         metric("feed_suppressed", "Events of the last seven days that are not counted, by warning lists.", "feed", suppressed);
         let sources = |value: &dyn Fn(&Memory) -> f64| self.sources.iter().map(|(name, source)| (name.as_str(), value(source))).collect();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use event::time::{self, Micros};
 use pipeline::{Enrichment, HandedIn, Intake, Of, Outcome, Reread, What};
 use store::{Arrival, Work};
-use tracing::warn;
+use tracing::{instrument, warn};
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -16,6 +16,7 @@ impl Desk {
     }
 
     /// Takes deliveries in; first those that a process which died has left.
+    #[instrument(skip_all)]
     pub async fn ingest(
         &self,
         actor: &Actor,
@@ -43,6 +44,7 @@ impl Desk {
     }
 
     /// Reads kept reports again.
+    #[instrument(skip_all)]
     pub async fn reread(&self, actor: &Actor, what: &What, enrichment: Enrichment, now: Micros) -> Result<Vec<Reread>> {
         actor.require(Action::Reread)?;
         self.audit.write(actor, Action::Reread, &format!("{what:?}, enriched {enrichment:?}"), now)?;
@@ -75,6 +77,7 @@ impl Desk {
     }
 
     /// Counts the days anew that changed. Lists of context are looked things up in, and make no sightings.
+    #[instrument(skip_all)]
     pub(crate) async fn refresh_sightings(&self, now: Micros) -> Result<()> {
         let context = |id: &str| self.catalog.feed(id).is_some_and(|feed| feed.delivers == event::Delivers::Context);
         self.store.refresh_sightings(context, now).await?;

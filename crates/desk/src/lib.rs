@@ -2,6 +2,7 @@
 //! the actor first, so that neither permission nor audit can be forgotten.
 
 mod actor;
+mod alarms;
 mod audit;
 mod configuration;
 mod desk;

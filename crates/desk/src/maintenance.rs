@@ -11,6 +11,7 @@ use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
 use pipeline::{Enrichment, NotKept};
 use store::{AtWork, Compacted, Compaction, Days, Delivery, Erasing, Erasure, Expiring, FeedDays, Retained, Retention, Vacuumed, Work};
+use tracing::instrument;
 
 use crate::actor::{Action, Actor};
 use crate::configuration::most_specific;
@@ -18,6 +19,7 @@ use crate::desk::Desk;
 
 impl Desk {
     /// Merges small files, all of them.
+    #[instrument(skip_all)]
     pub async fn compact(&self, actor: &Actor, now: Micros) -> Result<Compacted> {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "compact", now)?;
@@ -26,6 +28,7 @@ impl Desk {
     }
 
     /// Deletes files that no version of the last `keep` refers to, and packs reports older than a day.
+    #[instrument(skip_all)]
     pub async fn vacuum(&self, actor: &Actor, keep: Duration, now: Micros) -> Result<(Vacuumed, usize)> {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "vacuum", now)?;
@@ -35,6 +38,7 @@ impl Desk {
     }
 
     /// Applies the configuration's rules of retention, to feeds that have no table any more too.
+    #[instrument(skip_all)]
     pub async fn retain(&self, actor: &Actor, now: Micros) -> Result<Retained> {
         actor.require(Action::Erase)?;
         self.audit.write(actor, Action::Erase, "retention", now)?;

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use event::time::Micros;
 use futures::StreamExt;
 use store::{Answer, Limits};
+use tracing::instrument;
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
@@ -23,6 +24,7 @@ pub struct Sql<'a> {
 
 impl Desk {
     /// Answers SQL over events, sightings, deliveries, rejects, reports, erasures and feeds.
+    #[instrument(skip_all, fields(sql = sql.text))]
     pub async fn query(&self, actor: &Actor, sql: &Sql<'_>) -> Result<Answer> {
         actor.require(Action::Query)?;
         let limits = Limits { rows: sql.rows, ..self.query_limits() };

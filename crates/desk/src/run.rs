@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use feed::Catalog;
 use pipeline::{Clock, Of, Planned, Running, sources};
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::actor::{Action, Actor};
 use crate::configuration::Configuration;
@@ -11,6 +12,7 @@ use crate::desk::Desk;
 
 /// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs.
 pub fn plans(configuration: &Configuration, catalog: &Catalog) -> Result<Vec<Planned>> {
+    configuration.alarms.check()?;
     let mut plans = Vec::new();
     for (name, source) in configuration.source.iter().filter(|(_, source)| !source.off) {
         plans.push(source.plan(name, catalog).with_context(|| format!("[source.{name}] in the configuration"))?);
@@ -37,11 +39,32 @@ impl Desk {
             grace: self.configuration.run.grace.0,
             once,
         };
-        pipeline::run(plans, &running, clock, stop, async |handed| {
+        let sources = pipeline::run(plans, &running, clock, stop, async |handed| {
             let mut outcomes = Vec::new();
             self.ingest(actor, handed, clock.now(), &mut |outcome| outcomes.push(outcome)).await?;
             Ok(outcomes)
-        })
-        .await
+        });
+        let alarms = async {
+            loop {
+                clock.sleep(self.configuration.alarms.every.0).await;
+                self.look_for_alarms(actor, clock).await;
+            }
+        };
+        tokio::select! {
+            ended = sources => ended?,
+            () = alarms => {}
+        }
+        if once {
+            self.look_for_alarms(actor, clock).await;
+        }
+        Ok(())
+    }
+
+    /// Raises alarms; what goes wrong with that must not stop what is taken in.
+    async fn look_for_alarms(&self, actor: &Actor, clock: &Clock) {
+        match self.raise_alarms(actor, clock.now()).await {
+            Ok(untold) => untold.into_iter().for_each(|why| warn!("an alarm: {why}")),
+            Err(error) => warn!(error = format!("{error:#}"), "whether something is wrong could not be found out"),
+        }
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use event::time::Micros;
 use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
+use tracing::instrument;
 
 use crate::ingest::{Intake, Known, Outcome, Run};
 use crate::open::{Opened, Peeked, Source, open};
@@ -66,6 +67,7 @@ struct Refused {
 
 impl Intake<'_> {
     /// Keeps what was handed in, each report with an arrival unless it is known.
+    #[instrument(skip_all, fields(origin = %handed.origin, of = %handed.of))]
     pub(crate) async fn accept(&self, handed: HandedIn, run: &mut Run<'_>) -> Result<Vec<store::Arrival>> {
         let mut arrivals = Vec::new();
         let kept = match &handed.input {

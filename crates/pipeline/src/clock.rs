@@ -1,10 +1,22 @@
 //! Time for whatever runs on its own: what it is, and waiting for it. The program says what the clock is; a rehearsal's runs faster.
 
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::time::Micros;
+
+/// Whoever waits for longer waits for ever: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// From 0 to 1, by what it is for: so that those who would all come at once come one after another.
+pub(crate) fn chance(of: impl Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+}
 
 #[derive(Clone)]
 pub struct Clock {
@@ -24,7 +36,7 @@ impl Clock {
 
     /// How long one waits for so much of its time.
     pub fn real(&self, span: Duration) -> Duration {
-        span.div_f64(self.speed)
+        Duration::try_from_secs_f64(span.as_secs_f64() / self.speed).unwrap_or(LONGEST).min(LONGEST)
     }
 
     pub async fn sleep(&self, span: Duration) {

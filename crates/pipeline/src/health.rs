@@ -30,6 +30,9 @@ pub struct Health {
     pub expected: Option<(u64, u64)>,
     /// Rejects among the rows of the last seven days, from 0 to 1.
     pub rejects: f64,
+    /// What the last seven days cost: bytes of reports, and the time that reading them took.
+    pub bytes: u64,
+    pub took: Duration,
     /// How its last delivery's columns differ from its table's.
     pub drift: Option<String>,
 }
@@ -104,10 +107,12 @@ fn judge_one(id: &str, feed: Option<&Feed>, delivered: &[&Delivery], provider_ca
     // A day that is not over has less.
     let is_over = time::day(now) > today;
     let expected = expected(&days[..days.len().saturating_sub(1)], today);
-    let (mut week_rows, mut week_rejects) = (0, 0);
+    let (mut week_rows, mut week_rejects, mut bytes, mut took_ms) = (0, 0, 0, 0);
     for delivery in delivered.iter().filter(|delivery| delivery.time > now - 7 * time::DAY) {
         week_rows += delivery.rows;
         week_rejects += delivery.rejects;
+        bytes += delivery.size;
+        took_ms += delivery.took_ms;
     }
     let rejects = if week_rows == 0 { 0.0 } else { week_rejects as f64 / week_rows as f64 };
     let drift = delivered.last().and_then(|delivery| delivery.drift.clone());
@@ -144,7 +149,8 @@ fn judge_one(id: &str, feed: Option<&Feed>, delivered: &[&Delivery], provider_ca
     if let Some(drift) = &drift {
         say(State::Strange, format!("its columns are not its table's: {drift}"));
     }
-    Health { feed: id.to_owned(), state, why: why.join("; "), deliveries: delivered.len(), last, cadence, rows, expected, rejects, drift }
+    let (feed, why, deliveries, took) = (id.to_owned(), why.join("; "), delivered.len(), Duration::from_millis(took_ms));
+    Health { feed, state, why, deliveries, last, cadence, rows, expected, rejects, bytes, took, drift }
 }
 
 /// The median of the gaps between deliveries; reports of one moment are one delivery.

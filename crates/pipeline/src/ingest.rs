@@ -18,7 +18,7 @@ use store::{
     Append, AppendSettings, AppendWriter, Compaction, Complete, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter,
     Store,
 };
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use crate::accept::HandedIn;
 use crate::read::{Tally, Worker, read};
@@ -170,6 +170,7 @@ impl Intake<'_> {
         self.unexpired(&read.arrival.feed, days).await
     }
 
+    #[instrument(skip_all, fields(feed = %arrival.feed, report = %arrival.report_id, size = arrival.size))]
     async fn read_arrival(&self, mut arrival: store::Arrival) -> Result<Waiting> {
         let feed = self.feed(&arrival.feed, arrival.time)?;
         let (tables, defaults) = (self.tables_of(&mut arrival).await?, Defaults { severity: feed.severity });
@@ -245,6 +246,7 @@ impl Intake<'_> {
     }
 
     /// Commits what waits: rejects, then events, then deliveries.
+    #[instrument(skip_all, fields(deliveries = run.waiting.len()))]
     pub(crate) async fn commit(&self, run: &mut Run<'_>) -> Result<()> {
         let now = run.now;
         let mut group = std::mem::take(&mut run.waiting);
@@ -326,6 +328,7 @@ impl Intake<'_> {
             days: outcome.days,
             drift: tally.drift.map(|drift| drift.to_string()),
             writer: self.writer.to_owned(),
+            took_ms: u64::try_from(tally.took.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

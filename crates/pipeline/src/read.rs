@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use feed::{Arrival, Drift, Feed, Piece, Reader, Rows, Splitter};
@@ -22,6 +23,7 @@ pub struct Tally {
     /// Rows that say what was erased.
     pub erased: u64,
     pub drift: Option<Drift>,
+    pub took: Duration,
 }
 
 impl Tally {
@@ -33,6 +35,7 @@ impl Tally {
         self.ignored += other.ignored;
         self.erased += other.erased;
         self.drift = self.drift.take().or(other.drift);
+        self.took += other.took;
     }
 }
 
@@ -43,6 +46,7 @@ pub fn read<W>(feed: &Feed, arrival: Arrival, input: impl Read, threads: usize, 
 where
     W: Worker,
 {
+    let began = Instant::now();
     let (sender, receiver) = sync_channel(WAITING);
     let queue = Queue { receiver: Mutex::new(receiver), failed: AtomicBool::new(false) };
     std::thread::scope(|scope| {
@@ -72,6 +76,7 @@ where
         result?;
         let header = splitter.header().or_else(|| (!columns.is_empty()).then(|| columns.into_iter().collect()));
         tally.drift = header.map(|header| Drift::of(feed, &header)).filter(|drift| !drift.is_none());
+        tally.took = began.elapsed();
         Ok(tally)
     })
 }

@@ -1,9 +1,8 @@
 //! The flow that runs by itself: every source is looked at when it is due, so many at once and each for so long; what they find
 //! goes through one door into the store, and while that is busy they wait.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use event::time::{self, Micros};
+use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use crate::accept::HandedIn;
-use crate::clock::Clock;
+use crate::clock::{Clock, chance};
 use crate::ingest::Outcome;
 use crate::pick::Of;
 use crate::sources::{Found, Source};
@@ -361,7 +361,7 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
         let look = at_work.clock.now();
         let looked = match is_stream {
             // It hands over what it has.
-            true if plan.source.winds_up() => plan.source.collect(&at_work).await,
+            true if plan.source.winds_up() => collect(&plan, &at_work).await,
             true => match until_stopped(&plan, &at_work, &mut stop).await {
                 Some(ended) => ended,
                 None => return,
@@ -391,12 +391,18 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
     }
 }
 
+/// Lets the source collect. A fault of ours in it is a look that failed, and no end of all looks.
+async fn collect(plan: &Planned, at_work: &Collecting) -> Result<()> {
+    let collected = AssertUnwindSafe(plan.source.collect(at_work)).catch_unwind().await;
+    collected.unwrap_or_else(|_| Err(anyhow!("the program has a fault, which standard error shows")))
+}
+
 /// What a stream may still hand over when it is to stop. What it has not by then comes again, if its server keeps it.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A stream until it ends; nothing if it was cut short.
 async fn until_stopped(plan: &Planned, at_work: &Collecting, stop: &mut watch::Receiver<bool>) -> Option<Result<()>> {
-    let mut stream = plan.source.collect(at_work);
+    let mut stream = std::pin::pin!(collect(plan, at_work));
     tokio::select! {
         ended = &mut stream => return Some(ended),
         _ = stop.wait_for(|stop| *stop) => {}
@@ -405,11 +411,12 @@ async fn until_stopped(plan: &Planned, at_work: &Collecting, stop: &mut watch::R
 }
 
 /// One look, within the time that it may take. Waiting for the store does not count: that is not the provider's fault.
+#[instrument(name = "look", skip_all, fields(source = %plan.name))]
 async fn within(plan: &Planned, at_work: &Collecting) -> Result<()> {
     at_work.waited.store(0, Ordering::Relaxed);
     let began = tokio::time::Instant::now();
     let limit = at_work.clock.real(plan.limit);
-    let mut look = plan.source.collect(at_work);
+    let mut look = std::pin::pin!(collect(plan, at_work));
     loop {
         let until = began + limit + Duration::from_millis(at_work.waited.load(Ordering::Relaxed));
         if until <= tokio::time::Instant::now() {
@@ -424,10 +431,7 @@ async fn within(plan: &Planned, at_work: &Collecting) -> Result<()> {
 /// When a source is looked at next: at once if it never was, else by its schedule, a tenth earlier or later so that not all come
 /// together, or sooner if it failed.
 fn due(plan: &Planned, memory: &Memory, now: Micros) -> Micros {
-    let mut hasher = DefaultHasher::new();
-    (&plan.name, memory.last_look).hash(&mut hasher);
-    // From 0 to 1.
-    let chance = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+    let chance = chance((&plan.name, memory.last_look));
     let Some(last) = memory.last_look else {
         let most = if plan.source.is_stream() { Duration::ZERO } else { Duration::from_secs(30) };
         let spread = plan.every.min(most).mul_f64(chance / 3.0);

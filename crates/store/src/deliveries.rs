@@ -62,6 +62,8 @@ pub struct Delivery {
     pub drift: Option<String>,
     /// The program that read it.
     pub writer: String,
+    /// How long reading it took, in milliseconds.
+    pub took_ms: u64,
 }
 
 /// The id of a delivery: the same report of a feed at the same time is the same delivery.
@@ -92,6 +94,7 @@ fn schema() -> SchemaRef {
             text("days"),
             text("drift"),
             text("writer"),
+            count("took_ms"),
         ]))
     });
     SCHEMA.clone()
@@ -198,6 +201,7 @@ fn batch_of(deliveries: &[Delivery]) -> Result<RecordBatch> {
         Arc::new(days),
         Arc::new(drift),
         text(|delivery| &delivery.writer),
+        count(|delivery| delivery.took_ms),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -237,6 +241,7 @@ fn deliveries_of(batch: &RecordBatch) -> Result<Vec<Delivery>> {
                 days: days_of_text(&days).ok_or_else(|| anyhow!("a delivery says that its days are \"{days}\""))?,
                 drift: text("drift", row),
                 writer: named("writer"),
+                took_ms: count("took_ms", row),
             })
         })
         .collect()

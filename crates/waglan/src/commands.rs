@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, and what it does with the desk.
 
+pub(crate) mod alarms;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;

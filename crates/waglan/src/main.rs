@@ -9,6 +9,7 @@ mod commands;
 mod memory;
 mod output;
 mod service;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,9 @@ enum Command {
     Ingest(commands::ingest::Ingest),
     /// The service: look at every source when it is due, and take in what comes
     Run(commands::run::Run),
+    /// Who hears that a feed is silent or strange
+    #[command(subcommand)]
+    Alarms(commands::alarms::Alarms),
     /// Read kept reports again with today's tables
     Reread(commands::reread::RereadCommand),
     /// Rows that could not be read
@@ -84,16 +88,22 @@ pub(crate) enum Ended {
 fn main() -> ExitCode {
     memory::keep_what_is_freed();
     let cli = Cli::parse();
-    output::start_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::failed(&anyhow::Error::new(error).context("starting up")),
+    };
+    let traces = match output::start_logging(cli.verbose, runtime.handle()) {
+        Ok(traces) => traces,
+        Err(error) => return output::failed(&error),
     };
     let ended = match runtime.block_on(run(cli)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::WithRejects) => ExitCode::from(1),
         Err(error) => output::failed(&error),
     };
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // Parts of a query that was stopped may go on for long, and nobody waits for them.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -107,6 +117,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Parse(command) => command.run(&place),
         Command::Ingest(command) => command.run(&place).await,
         Command::Run(command) => command.run(&place).await,
+        Command::Alarms(command) => command.run(&place).await,
         Command::Reread(command) => command.run(&place).await,
         Command::Rejects(command) => command.run(&place).await,
         Command::Query(command) => command.run(&place).await,

@@ -4,11 +4,18 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use arrow::array::{Array, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::writer::{EncoderOptions, make_encoder};
 use clap::ValueEnum;
+use tokio::runtime::Handle;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::traces::{self, Traces};
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -21,20 +28,22 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// Starts the log on standard error: warnings, or more where `verbose` says so.
-pub(crate) fn start_logging(verbose: u8) {
+/// Starts the log on standard error, warnings, or more where `verbose` says so; and traces, where somebody collects them.
+pub(crate) fn start_logging(verbose: u8, runtime: &Handle) -> anyhow::Result<Option<Traces>> {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false)
         .without_time()
         .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_filter(level);
+    let (traces, layer) = traces::start(runtime).context("OTEL_* in the environment")?.unzip();
+    tracing_subscriber::registry().with(layer).with(log).init();
+    Ok(traces)
 }
 
 /// Says on standard error why a command could not be carried out.

@@ -1,6 +1,8 @@
 //! The program as a user has it: commands, exit codes, what is on standard output, and what is at rest after a
 //! process was killed, the disk was full, or two processes did the same at once.
 
+#[path = "program/alarms.rs"]
+mod alarms;
 #[path = "program/exchanges.rs"]
 mod exchanges;
 #[path = "program/mail.rs"]

@@ -1,5 +1,5 @@
 //! A Python with other engines that read our tables (Delta Lake's own binding, DuckDB, ClickHouse, Arrow), with a server that speaks S3,
-//! and with OASIS's own server of TAXII. It lies in the folder that cargo builds in, and goes with it.
+//! with OASIS's own server of TAXII, and with one of mail. It lies in the folder that cargo builds in, and goes with it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +21,10 @@ const PACKAGES: &[&str] = &[
     "typing-extensions==4.16.0",
     "wrapt==2.5.2",
     "medallion==3.0.0",
+    // A mail server, and for it:
+    "aiosmtpd==1.4.6",
+    "atpublic==9.0.0",
+    "attrs==26.1.0",
     // For medallion, with flask and six below:
     "flask-httpauth==4.8.1",
     "pytz==2026.6",

@@ -19,8 +19,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("enrich", &["event"]),
     ("store", &["event"]),
     ("pipeline", &["event", "feed", "enrich", "store"]),
-    ("desk", &["event", "feed", "enrich", "store", "pipeline"]),
-    ("waglan", &["event", "feed", "desk", "testkit"]),
+    ("notify", &["event"]),
+    ("desk", &["event", "feed", "enrich", "store", "pipeline", "notify"]),
+    ("web", &["desk"]),
+    ("waglan", &["event", "feed", "desk", "web", "testkit"]),
     ("testkit", &["event", "enrich"]),
     ("xtask", &[]),
 ];

@@ -5,28 +5,30 @@ use super::{Check, Failure, Tree, failure};
 
 pub(super) const CHECK: Check = Check { name: "owners", about: "a heavy dependency is used by its owner alone", run };
 
-/// A crate, with all whose names begin with its name and a dash, and the room that owns them.
-const OWNERS: &[(&str, &str)] = &[
-    ("datafusion", "store"),
-    ("deltalake", "store"),
-    ("parquet", "store"),
-    ("object_store", "store"),
-    ("reqwest", "pipeline"),
-    ("ureq", "pipeline"),
-    ("sqlx", "records"),
-    ("sea-orm", "records"),
-    ("rusqlite", "records"),
-    ("tokio-postgres", "records"),
-    ("apalis", "records"),
-    ("axum", "web"),
-    ("typst", "figure"),
+/// A crate, with all whose names begin with its name and a dash, and the rooms that own them.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("datafusion", &["store"]),
+    ("deltalake", &["store"]),
+    ("parquet", &["store"]),
+    ("object_store", &["store"]),
+    ("reqwest", &["pipeline", "notify"]),
+    ("ureq", &["pipeline"]),
+    ("sqlx", &["records", "pipeline"]),
+    ("sea-orm", &["records"]),
+    ("rusqlite", &["records"]),
+    ("tokio-postgres", &["records"]),
+    ("apalis", &["records"]),
+    ("lettre", &["notify"]),
+    ("axum", &["web"]),
+    ("typst", &["figure"]),
 ];
 
 fn run(tree: &Tree) -> Vec<Failure> {
     let mut failures = Vec::new();
     for manifest in manifests(tree).0 {
         for dependency in &manifest.dependencies {
-            if let Some(owner) = owner(&dependency.name).filter(|owner| *owner != manifest.name) {
+            if let Some(owners) = owners(&dependency.name).filter(|owners| !owners.contains(&manifest.name)) {
+                let owner = owners.join(" and ");
                 let what = format!("{} is {owner}'s alone: let {owner} do it, and ask {owner}", dependency.name);
                 failures.push(failure(manifest.path, dependency.line, what));
             }
@@ -35,9 +37,9 @@ fn run(tree: &Tree) -> Vec<Failure> {
     failures
 }
 
-fn owner(dependency: &str) -> Option<&'static str> {
+fn owners(dependency: &str) -> Option<&'static [&'static str]> {
     let is_of = |name: &str| dependency.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']));
-    OWNERS.iter().find(|(name, _)| is_of(name)).map(|(_, owner)| *owner)
+    OWNERS.iter().find(|(name, _)| is_of(name)).map(|(_, owners)| *owners)
 }
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ mod tests {
         );
         let expected = [
             "crates/desk/Cargo.toml:2: datafusion-common is store's alone: let store do it, and ask store",
-            "crates/desk/Cargo.toml:5: reqwest is pipeline's alone: let pipeline do it, and ask pipeline",
+            "crates/desk/Cargo.toml:5: reqwest is pipeline and notify's alone: let pipeline and notify do it, and ask pipeline and notify",
         ];
         check(&CHECK, &[store, desk], &expected);
     }

@@ -67,7 +67,7 @@ pub fn masked(mut table: Table) -> Table {
 
 /// Keys whose values are secret, and sections of which all values may be.
 const SECRET: [&str; 8] = ["password", "passcode", "secret", "key", "token", "body", "proxy", "login"];
-const SECTIONS: [&str; 3] = ["headers", "fill", "form"];
+const SECTIONS: [&str; 4] = ["headers", "fill", "form", "webhook"];
 
 fn mask(table: &mut Table, all: bool) {
     // Where a secret is may be shown.

@@ -62,7 +62,7 @@ impl Misp {
         match Page::try_new(text, |text| misp::read(text, &limits)) {
             Ok(page) => {
                 for problem in &page.borrow_dependent().problems {
-                    whole::reject(rows, &problem.place, &problem.reason, &problem.raw);
+                    whole::reject(rows, &problem.place, &problem.reason, problem.raw);
                 }
                 self.page = Some(page);
             }

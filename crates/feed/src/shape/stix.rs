@@ -53,7 +53,7 @@ impl Stix {
             }
         };
         for problem in &document.problems {
-            whole::reject(rows, &problem.place, &problem.reason, &problem.raw);
+            whole::reject(rows, &problem.place, &problem.reason, problem.raw);
         }
         (self.objects, self.unobservables) = (document.objects, document.unobservables);
         self.unobservables.sort_by_key(|unread| unread.object);

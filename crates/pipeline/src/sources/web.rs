@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use super::Every;
+use crate::clock::chance;
 use crate::fetch;
 use crate::run::Collecting;
 use crate::secret::Secret;
@@ -254,7 +255,9 @@ impl Web<'_> {
             if turn >= tries.max(1) || !failed.may_pass {
                 return Err(failed);
             }
-            clock.sleep(asked.max(wait)).await;
+            // Not sooner than the server asks, and not all in step.
+            let spread = 1.0 + 0.5 * chance((ask.url.as_str(), turn, clock.now()));
+            clock.sleep(asked.max(wait).mul_f64(spread)).await;
             wait = wait.saturating_mul(2);
         }
         unreachable!("the loop has no end but these")

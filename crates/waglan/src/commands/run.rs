@@ -1,10 +1,14 @@
 //! `waglan run`: the service. Sources are looked at when they are due, until the program is told to stop.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use desk::Access;
+use desk::{Access, Desk};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::operator;
 use crate::{Ended, Place, clock, output, service};
@@ -31,7 +35,14 @@ enum Stopped {
 impl Run {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let clock = clock::clock()?;
-        let mut desk = place.desk(Access::Write).await?;
+        let mut desk = Arc::new(place.desk(Access::Write).await?);
+        let (latest, desks) = watch::channel(desk.clone());
+        let mut beside = JoinSet::new();
+        if let Some(address) = desk.configuration().run.metrics {
+            let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}, for metrics"))?;
+            output::say(&format!("metrics at http://{}/metrics", listener.local_addr()?));
+            beside.spawn(web::serve(listener, desks, clock.clone()));
+        }
         loop {
             let plans = desk.plans()?;
             if plans.is_empty() {
@@ -49,6 +60,7 @@ impl Run {
                 Stopped::ToReload => {
                     service::tell("RELOADING=1");
                     desk = reloaded(place, desk).await;
+                    latest.send_replace(desk.clone());
                 }
             }
         }
@@ -88,9 +100,9 @@ async fn until_stopped(running: impl Future<Output = Result<()>>, stop: &watch::
 }
 
 /// A desk with today's configuration and feeds; the one there was, where they cannot be read.
-async fn reloaded(place: &Place, before: desk::Desk) -> desk::Desk {
+async fn reloaded(place: &Place, before: Arc<Desk>) -> Arc<Desk> {
     let opened = match place.desk(Access::Write).await {
-        Ok(desk) => desk.plans().map(|_| desk),
+        Ok(desk) => desk.plans().map(|_| Arc::new(desk)),
         Err(error) => Err(error),
     };
     opened.unwrap_or_else(|error| {

@@ -143,7 +143,7 @@ fn said_by(command: &mut Command) -> String {
 }
 
 /// An authority, and a certificate by it for this machine.
-fn certify(folder: &Path) {
+pub(super) fn certify(folder: &Path) {
     let openssl = |arguments: &str| {
         let mut command = Command::new("openssl");
         said_by(command.current_dir(folder).args(arguments.split(' ')));

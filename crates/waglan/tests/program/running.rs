@@ -58,10 +58,10 @@ impl Server {
 fn read_request(stream: &mut TcpStream) -> String {
     let (mut request, mut piece) = (Vec::new(), [0; 1024]);
     let is_whole = |request: &[u8]| {
-        let text = String::from_utf8_lossy(request).to_lowercase();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-        body.len() >= length
+        request.len() - end - 4 >= length
     };
     while !is_whole(&request) {
         match stream.read(&mut piece) {

@@ -1,0 +1,227 @@
+//! Alarms: whoever is on duty hears once that a feed is silent or strange or a source fails, and once that it is over. What each
+//! output has told is remembered in a file, so that neither a start nor a server that was away changes that.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use event::time::{self, Micros};
+use notify::{Mail, News, Security, Server, Trouble, Webhook};
+use pipeline::sources::Every;
+use pipeline::{Secret, health};
+use serde::{Deserialize, Serialize};
+use tracing::instrument;
+
+use crate::actor::{Action, Actor};
+use crate::desk::Desk;
+use crate::health::HealthReport;
+
+/// Who is told when a feed is silent or strange.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alarms {
+    /// How often `waglan run` looks whether something is wrong.
+    pub every: Every,
+    pub mail: Option<MailSettings>,
+    pub webhook: Option<WebhookSettings>,
+}
+
+impl Default for Alarms {
+    fn default() -> Alarms {
+        Alarms { every: Every(Duration::from_secs(600)), mail: None, webhook: None }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSettings {
+    from: String,
+    to: Vec<String>,
+    server: String,
+    port: Option<u16>,
+    #[serde(default)]
+    security: Security,
+    user: Option<String>,
+    password: Option<Secret>,
+    /// A file with certificates of authorities that are trusted beside the known ones, PEM.
+    ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// It often holds a key.
+    url: Secret,
+    #[serde(default)]
+    headers: BTreeMap<String, Secret>,
+    ca: Option<PathBuf>,
+}
+
+/// One way to tell somebody.
+#[derive(Debug)]
+enum Output {
+    Mail(Mail),
+    Webhook(Webhook),
+}
+
+impl Output {
+    async fn send(&self, news: &News, now: Micros) -> Result<()> {
+        match self {
+            Output::Mail(mail) => mail.send(news, now).await,
+            Output::Webhook(webhook) => webhook.send(news, now).await,
+        }
+    }
+}
+
+impl MailSettings {
+    /// Whether its addresses are some, whatever is secret left aside.
+    fn check(&self) -> Result<()> {
+        let server = Server { host: self.server.clone(), security: self.security, ..Server::default() };
+        Mail::new(&self.from, &self.to, server).map(|_| ())
+    }
+
+    fn output(&self) -> Result<Output> {
+        let login = match (&self.user, &self.password) {
+            (Some(user), Some(password)) => Some((user.clone(), password.reveal()?)),
+            (None, None) => None,
+            _ => anyhow::bail!("user and password belong together"),
+        };
+        let (host, ca) = (self.server.clone(), read(self.ca.as_ref())?);
+        let server = Server { host, port: self.port, security: self.security, login, ca };
+        Ok(Output::Mail(Mail::new(&self.from, &self.to, server)?))
+    }
+}
+
+impl WebhookSettings {
+    fn output(&self) -> Result<Output> {
+        let headers = self.headers.iter().map(|(name, value)| Ok((name.clone(), value.reveal()?))).collect::<Result<Vec<_>>>()?;
+        Ok(Output::Webhook(Webhook::new(&self.url.reveal()?, &headers, read(self.ca.as_ref())?.as_deref())?))
+    }
+}
+
+fn read(path: Option<&PathBuf>) -> Result<Option<Vec<u8>>> {
+    path.map(|path| std::fs::read(path).with_context(|| format!("reading {}", path.display()))).transpose()
+}
+
+impl Alarms {
+    /// Every way to tell somebody, by its name in the configuration.
+    fn outputs(&self) -> Result<BTreeMap<&'static str, Output>> {
+        let mut outputs = BTreeMap::new();
+        if let Some(mail) = &self.mail {
+            outputs.insert("mail", mail.output().context("[alarms.mail] in the configuration")?);
+        }
+        if let Some(webhook) = &self.webhook {
+            outputs.insert("webhook", webhook.output().context("[alarms.webhook] in the configuration")?);
+        }
+        Ok(outputs)
+    }
+
+    /// Says what of it cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.mail.as_ref().map_or(Ok(()), MailSettings::check).context("[alarms.mail] in the configuration")
+    }
+}
+
+/// What each output has told and is not over.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Told {
+    version: u32,
+    by_output: BTreeMap<String, Vec<Trouble>>,
+}
+
+const TOLD_VERSION: u32 = 1;
+
+/// A source that fails so often in a row is in trouble: once or twice is the internet.
+const FAILURES: u32 = 3;
+
+impl HealthReport {
+    /// What somebody should look at.
+    fn troubles(&self, now: Micros) -> Vec<Trouble> {
+        let trouble = |what: String, state: &str, why: &str| Trouble { what, state: state.to_owned(), why: why.to_owned(), since: now };
+        let feeds = self.feeds.iter().filter(|feed| feed.state >= health::State::Strange);
+        let feeds = feeds.map(|feed| trouble(format!("feed {}", feed.feed), feed.state.name(), &feed.why));
+        let sources = self.sources.iter().filter(|(_, source)| source.failures >= FAILURES);
+        let sources = sources
+            .map(|(name, source)| trouble(format!("source {name}"), "failing", source.error.as_deref().unwrap_or("it does not say why")));
+        feeds.chain(sources).collect()
+    }
+}
+
+impl Desk {
+    /// Tells whoever the configuration names what has gone wrong since they were told last, and what is well again. What could not be
+    /// told is told the next time; why is said.
+    #[instrument(skip_all)]
+    pub async fn raise_alarms(&self, actor: &Actor, now: Micros) -> Result<Vec<String>> {
+        // People read it.
+        let now = now - now.rem_euclid(time::SECOND);
+        let outputs = self.configuration.alarms.outputs()?;
+        if outputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wrong = self.health(actor, now).await?.troubles(now);
+        let path = self.told_path()?;
+        let mut told = Told::read(&path)?;
+        let mut untold = Vec::new();
+        for (name, output) in outputs {
+            let known = told.by_output.get(name).map_or(&[][..], Vec::as_slice);
+            let (news, then) = News::since(known, &wrong);
+            if news.is_empty() {
+                continue;
+            }
+            match output.send(&news, now).await {
+                Ok(()) => {
+                    told.by_output.insert(name.to_owned(), then);
+                    told.write(&path)?;
+                }
+                Err(error) => untold.push(format!("{} was not told by {name}: {error:#}", news.subject())),
+            }
+        }
+        Ok(untold)
+    }
+
+    /// Sends a message by every output, to try it. What went wrong by output, nothing where it was taken.
+    pub async fn test_alarms(&self, actor: &Actor, now: Micros) -> Result<Vec<(&'static str, Result<()>)>> {
+        actor.require(Action::Maintain)?;
+        self.audit.write(actor, Action::Maintain, "a test of alarms", now)?;
+        let mut tried = Vec::new();
+        for (name, output) in self.configuration.alarms.outputs()? {
+            tried.push((name, output.send(&News::of_a_test(now), now).await));
+        }
+        Ok(tried)
+    }
+
+    /// What was told and is not over, by output.
+    pub fn standing_alarms(&self, actor: &Actor) -> Result<BTreeMap<String, Vec<Trouble>>> {
+        actor.require(Action::Query)?;
+        Ok(Told::read(&self.told_path()?)?.by_output)
+    }
+
+    fn told_path(&self) -> Result<PathBuf> {
+        Ok(self.tables_folder()?.join("alarms.json"))
+    }
+}
+
+impl Told {
+    fn read(path: &std::path::Path) -> Result<Told> {
+        let reading = || format!("reading {}", path.display());
+        let told: Told = match std::fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Told::default(),
+            bytes => serde_json::from_slice(&bytes.with_context(reading)?).with_context(reading)?,
+        };
+        if told.version > TOLD_VERSION {
+            anyhow::bail!("{} was written by a later version of the program", path.display());
+        }
+        Ok(told)
+    }
+
+    /// Writes it whole or not at all.
+    fn write(&mut self, path: &std::path::Path) -> Result<()> {
+        self.version = TOLD_VERSION;
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().context("it lies in a folder")?)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
