@@ -33,6 +33,12 @@ const BENCHES: &[Bench] = &[
         about: "the most memory that reports of 1, 10 and 50 million rows take, or of so many, and a JSON document",
         run: memory,
     },
+    Bench {
+        name: "week",
+        takes: "[HOURS]",
+        about: "a week, or so many hours, of seventy feeds and a mailbox at 600 times its speed, killed ten times: what is lost, and memory",
+        run: week,
+    },
     Bench { name: "enrich", takes: "[FILE.mmdb...]", about: "what enriching a row costs, over made-up tables or these", run: enrich },
 ];
 
@@ -72,6 +78,20 @@ fn query(arguments: &[String]) -> anyhow::Result<Outcome> {
 
 fn memory(arguments: &[String]) -> anyhow::Result<Outcome> {
     script("memory.py", arguments, &["1000000", "10000000", "50000000"])
+}
+
+/// The test that rehearses a part of it rehearses all of it.
+fn week(arguments: &[String]) -> anyhow::Result<Outcome> {
+    let hours = match arguments {
+        [] => "168",
+        [hours] if hours.parse::<u32>().is_ok_and(|hours| hours > 0) => hours,
+        _ => return Ok(Outcome::Misused("\"bench week\" takes a number of hours.".to_owned())),
+    };
+    // The servers that it needs.
+    crate::test::python()?;
+    let mut test = cargo::cargo();
+    test.args(["test", "--quiet", "--release", "--package", "waglan", "--test", "program", "week::", "--", "--nocapture"]);
+    cargo::finish(test.env("WAGLAN_TEST_WEEK_HOURS", hours))
 }
 
 /// Builds what is measured, and lets a script run it, beside its peer where it has one: that is a Python package.

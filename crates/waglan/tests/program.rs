@@ -11,6 +11,8 @@ mod mail;
 mod running;
 #[path = "program/streams.rs"]
 mod streams;
+#[path = "program/week.rs"]
+mod week;
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -18,7 +18,7 @@ use super::{packed, query, run, told, value, waglan, written};
 const NOBODY: u32 = 65534;
 
 /// Dovecot on this machine, with a mailbox for whoever knows the password.
-struct Server {
+pub(super) struct Server {
     folder: TempDir,
     /// IMAP, IMAP with TLS, POP3, POP3 with TLS.
     ports: [u16; 4],
@@ -27,7 +27,7 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let dovecot = std::env::var_os("WAGLAN_TEST_DOVECOT").unwrap_or_else(|| "/usr/sbin/dovecot".into());
         let folder = TempDir::new().expect("a folder");
         let at = folder.path().to_owned();
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Puts a mail into the mailbox, as it came on 3 March 2026.
-    fn put(&mut self, mail: impl AsRef<[u8]>) {
+    pub(super) fn put(&mut self, mail: impl AsRef<[u8]>) {
         self.count += 1;
         let name = format!("mail/new/{}.M{}.here", 1_772_500_000 + self.count, self.count);
         let path = written(self.folder.path(), &name, mail);
@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// A source of this mailbox.
-    fn source(&self, kind: &str, more: &str) -> String {
+    pub(super) fn source(&self, kind: &str, more: &str) -> String {
         let port = self.ports[if kind == "imap" { 1 } else { 3 }];
         self.source_at(kind, port, &format!("ca = \"{}/ca.pem\"\n{more}", self.folder.path().display()))
     }
@@ -191,7 +191,7 @@ fn fail(look: &Look, expected: &str) {
 }
 
 /// A mail of these parts.
-fn mail(subject: &str, parts: &[&str]) -> String {
+pub(super) fn mail(subject: &str, parts: &[&str]) -> String {
     let parts: String = parts.iter().map(|part| format!("--b0undary\r\n{}\r\n", part.replace('\n', "\r\n"))).collect();
     format!(
         "From: Reports <reports@feeds.example>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b0undary\"\r\n\r\n\
@@ -200,7 +200,7 @@ fn mail(subject: &str, parts: &[&str]) -> String {
 }
 
 /// An attachment with these bytes.
-fn attached(name: &str, bytes: &[u8]) -> String {
+pub(super) fn attached(name: &str, bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |bytes: &[u8]| {
         let all = [0, 1, 2].map(|at| u32::from(bytes.get(at).copied().unwrap_or_default()));

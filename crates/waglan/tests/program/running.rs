@@ -55,7 +55,7 @@ impl Server {
 }
 
 /// A request's head, and its body.
-fn read_request(stream: &mut TcpStream) -> String {
+pub(super) fn read_request(stream: &mut TcpStream) -> String {
     let (mut request, mut piece) = (Vec::new(), [0; 1024]);
     let is_whole = |request: &[u8]| {
         let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
