@@ -16,6 +16,7 @@ use tracing::instrument;
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
 use crate::health::HealthReport;
+use crate::tables::write_whole;
 
 /// Who is told when a feed is silent or strange.
 #[derive(Clone, Debug, Deserialize)]
@@ -215,13 +216,8 @@ impl Told {
         Ok(told)
     }
 
-    /// Writes it whole or not at all.
     fn write(&mut self, path: &std::path::Path) -> Result<()> {
         self.version = TOLD_VERSION;
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().context("it lies in a folder")?)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        write_whole(path, &serde_json::to_vec_pretty(self)?)
     }
 }

@@ -13,6 +13,7 @@ mod maintenance;
 mod queries;
 mod run;
 mod tables;
+mod warnings;
 
 pub use actor::{Action, Actor, Role};
 pub use configuration::{Configuration, ConfigurationFile, Retention, masked};

@@ -171,6 +171,11 @@ impl Part {
         Ok(Part { kind, name: name.to_owned(), day, hash: event::id::name(text.as_bytes()), bytes, content })
     }
 
+    /// What it is, if it is a warning list.
+    pub fn warning_list(&self) -> Option<&WarningList> {
+        if let Content::Warnings(list) = &self.content { Some(list) } else { None }
+    }
+
     fn has_places(&self) -> bool {
         matches!(&self.content, Content::Addresses(database) if database.has_places)
     }

@@ -13,6 +13,7 @@ pub(crate) mod rejects;
 pub(crate) mod reread;
 pub(crate) mod run;
 pub(crate) mod store;
+pub(crate) mod warnings;
 
 use std::io::{Cursor, Read};
 use std::path::PathBuf;

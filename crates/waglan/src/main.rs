@@ -67,6 +67,9 @@ enum Command {
     /// Tables of countries and AS numbers
     #[command(subcommand)]
     Geo(commands::geo::Geo),
+    /// Lists of what is seen everywhere and means little by itself
+    #[command(subcommand)]
+    Warnings(commands::warnings::Warnings),
     /// Look after what is stored: compact, vacuum, retain, erase
     #[command(subcommand)]
     Store(commands::store::StoreCommand),
@@ -122,6 +125,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Rejects(command) => command.run(&place).await,
         Command::Query(command) => command.run(&place).await,
         Command::Geo(command) => command.run(&place).await,
+        Command::Warnings(command) => command.run(&place).await,
         Command::Store(command) => command.run(&place).await,
         Command::Config(command) => command.run(&place).await,
         Command::Doctor(command) => command.run(&place).await,

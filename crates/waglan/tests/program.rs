@@ -1293,6 +1293,39 @@ fn a_warning_list_marks_events_and_only_what_is_chosen_is_not_counted() {
 }
 
 #[test]
+fn warning_lists_are_put_in_place_by_a_command() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list =
+        |name: &str| format!("{{\"name\": \"{name}\", \"version\": 1, \"type\": \"cidr\", \"list\": [\"192.0.2.0/24\", \"nothing\"]}}");
+    written(&folder, "lists/known-resolvers/list.json", list("Resolvers"));
+    written(&folder, "lists/vpn.json", list("VPN"));
+    written(&folder, "lists/broken.json", "{\"name\": \"Broken\"");
+    let output = run(waglan(&data).args(["warnings", "add"]).arg(folder.path().join("lists")));
+    let said = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("lists/broken.json is not put in place: ") && said.contains("known-resolvers holds from "), "{said}");
+    let listed = succeed(waglan(&data).args(["warnings", "list", "--format", "csv"]));
+    let columns = |line: &str| {
+        line.split(',').enumerate().filter(|(place, _)| *place != 2).map(|(_, cell)| cell.to_owned()).collect::<Vec<_>>().join(",")
+    };
+    let lines: Vec<String> = listed.lines().map(columns).collect();
+    assert_eq!(
+        lines,
+        [
+            "list,table,matching,entries,unusable",
+            "Resolvers,known-resolvers,cidr,1,1",
+            "VPN,vpn,cidr,1,1",
+            "Impossible addresses,impossible,cidr,16,0"
+        ],
+        "all but the day from which each holds"
+    );
+    let path = written(&folder, "report.txt", "192.0.2.53\n");
+    succeed(waglan(&data).args(["ingest", "--feed", "cins/army"]).arg(path));
+    assert_eq!(value(&data, "SELECT warnings FROM events"), "Resolvers; VPN");
+}
+
+#[test]
 fn archives_within_archives_are_as_many_deliveries_as_they_have_files() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");

@@ -48,6 +48,19 @@ pub enum Matching {
     Regex,
 }
 
+impl Matching {
+    /// As MISP calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Matching::String => "string",
+            Matching::Substring => "substring",
+            Matching::Hostname => "hostname",
+            Matching::Cidr => "cidr",
+            Matching::Regex => "regex",
+        }
+    }
+}
+
 /// A list that has been read. Its entries are in the form in which values are at rest, and agree with `matching`, so they are not public.
 #[derive(Debug)]
 pub struct WarningList {
