@@ -29,6 +29,9 @@ pub struct Opening {
     pub writer: String,
 }
 
+/// The folder where sources keep what they remember.
+pub(crate) const SOURCES: &str = "sources";
+
 #[derive(Debug)]
 pub struct Desk {
     pub(crate) store: Store,
@@ -98,7 +101,7 @@ impl Desk {
 
     /// Where sources keep what they remember.
     pub(crate) fn memories_folder(&self) -> Result<PathBuf> {
-        Ok(self.tables_folder()?.join("sources"))
+        Ok(self.tables_folder()?.join(SOURCES))
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -127,7 +130,7 @@ pub fn feed_folders(location: &str, configuration: &Configuration) -> Vec<PathBu
 }
 
 /// The data folder; where the data is in a bucket, the one that the configuration names.
-fn folder_of(location: &str, configuration: &Configuration) -> Option<PathBuf> {
+pub(crate) fn folder_of(location: &str, configuration: &Configuration) -> Option<PathBuf> {
     if location.contains("://") { configuration.home.clone() } else { Some(PathBuf::from(location)) }
 }
 

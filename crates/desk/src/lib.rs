@@ -4,6 +4,7 @@
 mod actor;
 mod alarms;
 mod audit;
+mod backup;
 mod configuration;
 mod desk;
 mod feeds;
@@ -16,6 +17,7 @@ mod tables;
 mod warnings;
 
 pub use actor::{Action, Actor, Role};
+pub use backup::{restore, verify_backup};
 pub use configuration::{Configuration, ConfigurationFile, Retention, masked};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
@@ -27,5 +29,5 @@ pub use pipeline::{
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use run::plans;
-pub use store::{Access, Answer, Delivery, Limits, days_of_text, days_text};
+pub use store::{Access, Answer, Delivery, Limits, Progress, days_of_text, days_text};
 pub use tables::{Bundled, Installed};

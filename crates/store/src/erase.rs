@@ -390,7 +390,7 @@ struct Begun {
 }
 
 /// Where they are kept.
-const BEGUN: &str = "erasing.json";
+pub(crate) const BEGUN: &str = "erasing.json";
 
 impl Begun {
     fn new(words: &[String]) -> Begun {

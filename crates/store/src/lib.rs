@@ -17,6 +17,7 @@
 //! object appears whole or not at all, and rows appear with one entry in a table's log.
 
 mod arrivals;
+mod backup;
 mod compact;
 mod days;
 mod deliveries;
@@ -40,6 +41,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 pub use arrivals::Arrival;
+pub use backup::{BackedUp, Beside, Progress, Restored, Restoring, Verified, restore, verify as verify_backup};
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, delivery_id};

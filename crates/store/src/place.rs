@@ -238,14 +238,7 @@ impl Place {
             let files: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
             let folders: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent().map(Path::to_path_buf)).collect();
             let all: Vec<PathBuf> = files.into_iter().chain(folders).collect();
-            let share = all.len().div_ceil(SYNCS).max(1);
-            std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    all.chunks(share).map(|share| scope.spawn(|| share.iter().try_for_each(|path| sync_path(path)))).collect();
-                threads
-                    .into_iter()
-                    .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread that writes to the disk has died"))?)
-            })
+            in_parallel(&all, |path| sync_path(path))
         };
         tokio::task::spawn_blocking(work).await.context("the thread that writes to the disk has died")?
     }
@@ -312,6 +305,13 @@ pub(crate) fn nameless(folder: Option<&PathBuf>) -> Result<File> {
 /// How the names of unfinished files start; vacuum takes old ones away.
 pub(crate) const TEMPORARY: &str = ".unfinished-";
 
+/// Whether it is the name of a file that its writer would have renamed; `object_store` ends its own with a
+/// number.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    let numbered = name.rsplit_once('#').is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    name.starts_with(TEMPORARY) || numbered
+}
+
 pub(crate) fn make_folder_of(path: &Path) -> io::Result<&Path> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
@@ -326,7 +326,16 @@ pub(crate) fn make_folder_of(path: &Path) -> io::Result<&Path> {
 /// Files and folders that are seen onto the disk at once.
 const SYNCS: usize = 8;
 
-fn sync_path(path: &Path) -> Result<()> {
+/// Waits for the disk with several things at once: the file system then writes them together.
+pub(crate) fn in_parallel<T: Sync>(all: &[T], sync: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let share = all.len().div_ceil(SYNCS).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| share.iter().try_for_each(&sync))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread that writes to the disk has died"))?)
+    })
+}
+
+pub(crate) fn sync_path(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).with_context(|| format!("writing {} to the disk", path.display()))
 }
 

@@ -610,7 +610,8 @@ fn open(place: &Place, name: &str) -> Result<Box<dyn Read + Send>> {
     }
 }
 
-fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + Send>>> {
+/// An object's bytes as they lie there, if it does. Blocks: for threads that may.
+pub(crate) fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + Send>>> {
     if let Some(path) = place.file(name) {
         return match File::open(&path) {
             Ok(file) => Ok(Some(Box::new(BufReader::with_capacity(PIECE, file)))),

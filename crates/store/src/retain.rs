@@ -67,7 +67,7 @@ pub struct Retained {
 const ALWAYS: [&str; 7] = ["id", "feed", "month", "kind", "asset", "in_scope", TIME];
 
 /// What of each feed has expired: an object of the store.
-const EXPIRED: &str = "expired.json";
+pub(crate) const EXPIRED: &str = "expired.json";
 
 /// What of a feed has expired, each before a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

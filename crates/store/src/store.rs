@@ -26,7 +26,24 @@ use crate::table::Table;
 use tokio::sync::Mutex;
 
 /// The layout that this program writes. A program refuses a later one.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
+
+/// What stands in the place of a format, before its backup's hash, while a store is made of that.
+pub(crate) const HALF: &str = "waglan restore ";
+
+pub(crate) fn format_text(format: u32) -> String {
+    format!("waglan store {format}\n")
+}
+
+/// Refuses what a later program wrote.
+pub(crate) fn refuse_later(format: u32) -> Result<()> {
+    if format > FORMAT {
+        bail!(
+            "its format is {format}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one"
+        );
+    }
+    Ok(())
+}
 
 /// Whether a store may be changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,17 +212,16 @@ async fn check_format(place: &Place, writable: bool) -> Result<bool> {
             let version = text.trim().strip_prefix("waglan store ").and_then(|version| version.parse::<u32>().ok());
             match version {
                 Some(FORMAT) => Ok(false),
-                Some(newer) if newer > FORMAT => {
-                    bail!(
-                        "its format is {newer}, and this program knows formats up to {FORMAT}: use the version of Waglan that wrote it, or a later one"
-                    )
+                Some(later) if later > FORMAT => refuse_later(later).map(|()| false),
+                None if text.starts_with(HALF) => {
+                    bail!("it is half of a backup: `waglan restore` was cut short; say it once more and it goes on")
                 }
                 _ => bail!("its file \"format\" says {:?}, which no version of Waglan writes: is this a store?", text.trim()),
             }
         }
         None if writable => {
             // Who was first is the same: both write the same bytes.
-            place.put_if_absent("format", Bytes::from(format!("waglan store {FORMAT}\n"))).await
+            place.put_if_absent("format", Bytes::from(format_text(FORMAT))).await
         }
         None => bail!("there is no store"),
     }

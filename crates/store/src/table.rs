@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::days::FeedDays;
-use crate::place::Place;
+use crate::place::{Listed, Place};
 
 /// After so many commits the log is summed up, so that opening reads few entries.
 const CHECKPOINT_EVERY: u64 = 64;
@@ -99,6 +99,14 @@ pub(crate) struct Version {
     pub(crate) files: BTreeMap<String, Arc<LiveFile>>,
     pub(crate) transactions: BTreeMap<String, i64>,
     metadata: Option<Metadata>,
+}
+
+impl Version {
+    /// What the table is called by itself: drawn when it was made, the same for ever, and in no other store.
+    pub(crate) fn id(&self) -> Option<String> {
+        let metadata = serde_json::to_value(self.metadata.as_ref()?).ok()?;
+        metadata["id"].as_str().map(str::to_owned)
+    }
 }
 
 /// What one commit did.
@@ -218,12 +226,32 @@ impl Table {
 
     /// The version that the last checkpoint stands for.
     async fn checkpointed(&self) -> Result<Option<u64>> {
-        #[derive(Deserialize)]
-        struct Hint {
-            version: u64,
+        self.hint().await?.map(|hint| summed_up_to(&hint)).transpose()
+    }
+
+    /// What says which checkpoint is the last.
+    pub(crate) async fn hint(&self) -> Result<Option<Bytes>> {
+        self.place.read(HINT).await
+    }
+
+    /// What of its log a version needs: the checkpoint that is said to be the last, and all entries that are still there, which
+    /// are read by those who ask what was changed.
+    pub(crate) async fn log_up_to(&self, version: &Version, hint: Option<&Bytes>) -> Result<Vec<Listed>> {
+        let Some(last) = version.number else { return Ok(Vec::new()) };
+        let summed_up = hint.map(|hint| summed_up_to(hint)).transpose()?;
+        let mut log = self.place.list("_delta_log").await?;
+        let number = |name: &str| name.rsplit('/').next()?.split('.').next()?.parse::<u64>().ok();
+        log.retain(|file| match number(&file.name) {
+            Some(number) if file.name.ends_with(".json") => number <= last,
+            Some(number) => file.name.contains(".checkpoint") && Some(number) == summed_up,
+            None => false,
+        });
+        let there = log.iter().filter(|file| file.name.ends_with(".json")).filter_map(|file| number(&file.name)).collect::<BTreeSet<_>>();
+        let needed = summed_up.map_or(0, |number| number + 1)..=last;
+        match needed.clone().find(|number| !there.contains(number)) {
+            Some(lacking) => bail!("{} is not in the log any more: somebody deletes entries of it", self.at(lacking)),
+            None => Ok(log),
         }
-        let found = self.place.read("_delta_log/_last_checkpoint").await?;
-        found.map(|bytes| serde_json::from_slice::<Hint>(&bytes).map(|hint| hint.version).context("reading _last_checkpoint")).transpose()
     }
 
     /// What the commit of that number did; None if there is none, or it was summed up and deleted.
@@ -421,6 +449,17 @@ impl Table {
 
 /// The end of the year 9999.
 const LAST_MILLISECOND: i64 = 253_402_300_799_999;
+
+/// What says which checkpoint is the last.
+pub(crate) const HINT: &str = "_delta_log/_last_checkpoint";
+
+fn summed_up_to(hint: &[u8]) -> Result<u64> {
+    #[derive(Deserialize)]
+    struct Hint {
+        version: u64,
+    }
+    serde_json::from_slice::<Hint>(hint).map(|hint| hint.version).context("reading _last_checkpoint")
+}
 
 /// Our part of an entry's commitInfo.
 const OUR_INFO: &str = "waglan";

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use event::time::{self, Micros};
 
-use crate::place::{Listed, TEMPORARY};
+use crate::place::{Listed, is_unfinished};
 use crate::store::Store;
 use crate::table::{Table, Version};
 
@@ -135,11 +135,4 @@ fn delete_unfinished(folder: &Path, before: Micros) -> Result<usize> {
         }
     }
     Ok(deleted)
-}
-
-/// Whether it is the name of a file that its writer would have renamed; `object_store` ends its own with a
-/// number.
-fn is_unfinished(name: &str) -> bool {
-    let numbered = name.rsplit_once('#').is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
-    name.starts_with(TEMPORARY) || numbered
 }

@@ -1,6 +1,7 @@
 //! One file for each command: its arguments, and what it does with the desk.
 
 pub(crate) mod alarms;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;

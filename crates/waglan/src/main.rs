@@ -73,6 +73,10 @@ enum Command {
     /// Look after what is stored: compact, vacuum, retain, erase
     #[command(subcommand)]
     Store(commands::store::StoreCommand),
+    /// Copy everything into a folder, while the program goes on working; or look through such a copy
+    Backup(commands::backup::Backup),
+    /// Make everything of its backup, where nothing is yet
+    Restore(commands::backup::Restore),
     /// What the configuration says, all files together
     #[command(subcommand)]
     Config(commands::config::Config),
@@ -127,6 +131,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Geo(command) => command.run(&place).await,
         Command::Warnings(command) => command.run(&place).await,
         Command::Store(command) => command.run(&place).await,
+        Command::Backup(command) => command.run(&place).await,
+        Command::Restore(command) => command.run(&place).await,
         Command::Config(command) => command.run(&place).await,
         Command::Doctor(command) => command.run(&place).await,
     }

@@ -9,6 +9,8 @@ mod exchanges;
 mod mail;
 #[path = "program/running.rs"]
 mod running;
+#[path = "program/safety.rs"]
+mod safety;
 #[path = "program/streams.rs"]
 mod streams;
 #[path = "program/week.rs"]
@@ -679,7 +681,7 @@ fn the_store_may_lie_in_a_bucket() {
          aws_access_key_id = \"key\"\naws_secret_access_key = \"secret\"\n",
         bucket.endpoint
     );
-    std::fs::write(&config, text).expect("writable");
+    std::fs::write(&config, &text).expect("writable");
     let program = || {
         let mut command = waglan(Path::new("s3://waglan/store"));
         command.env("WAGLAN_CONFIG", &config).env("NO_PROXY", "127.0.0.1");
@@ -696,6 +698,24 @@ fn the_store_may_lie_in_a_bucket() {
         assert_eq!(contents_by(&program), contents(&alone), "after {command:?}");
     }
     assert!(home.join("audit.jsonl").is_file() && home.join("geo/places").is_dir(), "what is not data is in the folder");
+
+    // A backup is made of the bucket, and restored into one, or into a folder.
+    let kept = folder.path().join("kept");
+    succeed(program().arg("backup").arg(&kept));
+    let again = || {
+        let mut command = program();
+        command.env("WAGLAN_DATA", "s3://waglan/again").env("WAGLAN_CONFIG", folder.path().join("again.toml"));
+        command
+    };
+    let other_home = text.replace(&format!("{home:?}"), &format!("{:?}", folder.path().join("again")));
+    written(&folder, "again.toml", other_home);
+    succeed(again().arg("restore").arg(&kept));
+    let in_folder = folder.path().join("from-bucket");
+    succeed(waglan(&in_folder).arg("restore").arg(&kept));
+    for restored in [contents_by(&again), contents(&in_folder)] {
+        assert_eq!(restored, contents(&alone), "restored");
+    }
+    assert!(told(&run(again().arg("restore").arg(&kept))).contains("there is a store at s3://waglan/again"));
 
     // A repeated delivery does not put back the bytes of which a person was erased.
     let list = written(&folder, "urls.txt", "http://a.example/?u=jane@example.org\nhttp://b.example/\n");

@@ -77,6 +77,7 @@ impl StoreCommand {
                         (done, sightings)
                     }
                 };
+                output::say("backups that were made before still hold it: make each anew with `waglan backup DEST`");
                 format!("erased: {} events, {} rejects; {} kept reports; {sightings}", done.events, done.rejects, done.reports)
             }
             StoreCommand::Retain => {

@@ -46,7 +46,7 @@ fn look(data: &Path, configuration: &str) -> (Option<i32>, String) {
 }
 
 /// The program as a service.
-fn serve(data: &Path, configuration: &str) -> Running {
+pub(super) fn serve(data: &Path, configuration: &str) -> Running {
     written(data, "waglan.toml", configuration);
     Running(waglan(data).arg("run").stderr(Stdio::null()).spawn().expect("the program starts"))
 }
@@ -108,7 +108,7 @@ impl Redis {
 }
 
 /// An event as one of IntelMQ's bots hands it to the next.
-fn event(number: usize) -> String {
+pub(super) fn event(number: usize) -> String {
     let ip = format!("198.{}.{}.{}", 18 + number / 65536, number / 256 % 256, number % 256);
     format!(
         "{{\"__type\": \"Event\", \"classification.type\": \"infected-system\", \"source.ip\": \"{ip}\", \"time.source\": \
@@ -530,16 +530,16 @@ fn what_a_server_says_by_websocket_is_stored() {
     assert_eq!(value(&data, "SELECT count(*) FROM rejects"), "2");
 }
 
-fn tcp(port: u16, more: &str) -> String {
+pub(super) fn tcp(port: u16, more: &str) -> String {
     format!("[source.in]\nfeed = \"intelmq/events\"\n[source.in.tcp]\nlisten = \"127.0.0.1:{port}\"\n{more}\n")
 }
 
-fn connect(port: u16) -> TcpStream {
+pub(super) fn connect(port: u16) -> TcpStream {
     wait_for("somebody who listens", || TcpStream::connect(("127.0.0.1", port)).ok())
 }
 
 /// Sends a message as IntelMQ's output does; says what is answered.
-fn send(stream: &mut TcpStream, message: &[u8]) -> Vec<u8> {
+pub(super) fn send(stream: &mut TcpStream, message: &[u8]) -> Vec<u8> {
     let mut answer = [0; 2];
     let length = u32::try_from(message.len()).expect("it is short").to_be_bytes();
     let sent = stream.write_all(&[&length, message].concat()).and_then(|()| stream.read_exact(&mut answer));

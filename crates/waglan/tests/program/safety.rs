@@ -1,0 +1,272 @@
+//! The safety net: backups that are made while everything goes on, and what is restored of them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::streams::{connect, event, free_port, send, serve, tcp};
+use super::{
+    FEEDS, Handed, Killer, contents, days, files_below, ingest, ingest_all, query, run, succeed, time_of, told, value, waglan, written,
+};
+
+fn backup(data: &Path, into: &Path) -> std::process::Command {
+    let mut command = waglan(data);
+    command.arg("backup").arg(into);
+    command
+}
+
+fn restore(data: &Path, from: &Path) -> std::process::Command {
+    let mut command = waglan(data);
+    command.arg("restore").arg(from);
+    command
+}
+
+/// All addresses that were sent as messages and are events.
+fn stored(data: &Path) -> BTreeSet<String> {
+    query(data, "SELECT source_ip FROM events WHERE feed = 'intelmq/events'").lines().skip(1).map(str::to_owned).collect()
+}
+
+/// What must be the same however messages were put together.
+fn of_files(data: &Path) -> Vec<String> {
+    contents(data).into_iter().filter(|line| !line.contains("intelmq/events")).collect()
+}
+
+/// While a service takes messages, others take reports in, one merges and one deletes files, backups are made, and one is killed.
+/// Each, restored, is how it was at one moment: what was acknowledged before is there, and nothing counts twice.
+#[test]
+fn a_backup_made_while_all_is_at_work_shows_one_moment() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, kept) = (folder.path().join("data"), folder.path().join("kept"));
+    let handed = days(folder.path(), "2024-02-14", "2024-02-15", &FEEDS);
+    let port = free_port();
+    let batch = "framing = \"intelmq\"\nbatch = { messages = 20, seconds = 1 }";
+    let service = serve(&data, &tcp(port, batch));
+    let over = AtomicBool::new(false);
+    let (answered, taken) = (Mutex::new(BTreeSet::new()), Mutex::new(0));
+    let restored: Vec<PathBuf> = (0..4).map(|number| folder.path().join(format!("restored-{number}"))).collect();
+    let before: Vec<(BTreeSet<String>, usize)> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = connect(port);
+            for number in 0.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                assert_eq!(send(&mut stream, event(number).as_bytes()), b"Ok");
+                let ip = format!("198.{}.{}.{}", 18 + number / 65536, number / 256 % 256, number % 256);
+                answered.lock().expect("nobody panicked").insert(ip);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        scope.spawn(|| {
+            for one in &handed {
+                succeed(&mut ingest(&data, one));
+                *taken.lock().expect("nobody panicked") += 1;
+            }
+        });
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                succeed(waglan(&data).args(["store", "compact"]));
+                succeed(waglan(&data).args(["store", "vacuum", "--keep-days", "0"]));
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let mut killer = Killer::new();
+        killer.kill(&mut backup(&data, &kept), Duration::from_millis(300));
+        let backups = restored.iter().map(|restored| {
+            let before = (answered.lock().expect("nobody panicked").clone(), *taken.lock().expect("nobody panicked"));
+            let made = run(&mut backup(&data, &kept));
+            assert_eq!(made.status.code(), Some(0), "{}", told(&made));
+            let back = run(&mut restore(restored, &kept));
+            assert_eq!(back.status.code(), Some(0), "{}", told(&back));
+            before
+        });
+        let before = backups.collect();
+        over.store(true, Ordering::Relaxed);
+        before
+    });
+    drop(service);
+    // What the service was killed over, it takes up.
+    succeed(waglan(&data).args(["run", "--once"]));
+    let all = answered.into_inner().expect("nobody panicked");
+    assert_eq!(stored(&data), all);
+    let expected = of_files(&data);
+    for (restored, (answered, taken)) in restored.iter().zip(before) {
+        assert_eq!(told(&run(backup(restored, &kept).arg("--verify"))).lines().count(), 1);
+        // Another may listen there.
+        written(restored, "waglan.toml", tcp(free_port(), batch));
+        let finished = run(waglan(restored).args(["run", "--once"]));
+        assert_eq!(finished.status.code(), Some(0), "{}", told(&finished));
+        let there = stored(restored);
+        assert!(answered.is_subset(&there), "what was answered before is there");
+        assert!(there.is_subset(&all), "and nothing that was never sent");
+        assert_eq!(value(restored, "SELECT count(*) FROM events WHERE feed = 'intelmq/events'"), there.len().to_string());
+        for (number, one) in handed.iter().enumerate() {
+            let said = told(&run(&mut ingest(restored, one)));
+            assert!(number >= taken || said.contains("is in the store already"), "it was taken in before: {said}");
+        }
+        assert_eq!(of_files(restored), expected, "{}", restored.display());
+    }
+}
+
+/// A store with something of everything beside it.
+fn furnished(folder: &Path) -> (PathBuf, Vec<Handed>) {
+    let data = folder.join("data");
+    let handed = days(folder, "2024-02-14", "2024-02-14", &FEEDS[1..3]);
+    let network = "[[network]]\nprefix = \"192.0.2.0/24\"\ncountry = \"XA\"\n";
+    written(&data, "networks/ours/2024-01-01.toml", network);
+    written(&data, "conf.d/scope.toml", "[scope]\ncountries = [\"XA\"]\n");
+    ingest_all(&data, &handed);
+    written(&data, "sources/cins~army.json", "{\"version\": 1, \"failures\": 0, \"seen\": {\"etag\": \"x\"}}");
+    written(&data, "sources/in.d/000000000001.refused", "\0\0\0\x01x");
+    (data, handed)
+}
+
+#[test]
+fn a_backup_holds_everything_and_only_what_is_new_is_copied_again() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, handed) = furnished(folder.path());
+    // A configuration that lies elsewhere is part of it.
+    let outside = folder.path().join("etc");
+    written(&outside, "feeds/example/own.toml", "format = \"lines\"\n");
+    let config = written(&outside, "waglan.toml", "feeds = \"FOLDER/feeds\"\n".replace("FOLDER", &outside.display().to_string()));
+    let kept = folder.path().join("deep/kept");
+    let make = || told(&run(backup(&data, &kept).arg("--config").arg(&config)));
+    let first = make();
+    assert!(first.contains(" files, ") && !first.contains(" 0 of them new"), "{first}");
+    let mode = |path: &Path| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).expect("it is there").permissions()) & 0o777;
+    assert_eq!(mode(&kept), 0o700);
+    assert!(files_below(&kept).iter().all(|file| mode(file) & 0o077 == 0 || file.ends_with("lock")), "others see nothing");
+    // The audit trail alone has grown.
+    let second = make();
+    assert!(second.contains("; 1 of them new, "), "{second}");
+
+    let restored = folder.path().join("restored");
+    let said = told(&run(&mut restore(&restored, &kept)));
+    let moved = format!("{} lay outside of the data, and is in {}", config.display(), restored.join("elsewhere").display());
+    assert!(said.contains(&moved), "{said}");
+    assert_eq!(contents(&restored), contents(&data));
+    let relative = |data: &Path| -> BTreeSet<PathBuf> {
+        let of_data = |path: PathBuf| path.strip_prefix(data).expect("below").to_path_buf();
+        files_below(data).into_iter().map(of_data).filter(|path| !path.starts_with("locks") && !path.starts_with("elsewhere")).collect()
+    };
+    let (was, is) = (relative(&data), relative(&restored));
+    assert!(is.is_subset(&was), "{:?}", is.difference(&was));
+    // Files that were replaced are no part of it.
+    let lacking: Vec<_> = was.difference(&is).filter(|path| path.extension().is_none_or(|end| end != "parquet")).collect();
+    assert!(lacking.is_empty(), "{lacking:?}");
+    for file in is.iter().filter(|file| !file.ends_with("audit.jsonl")) {
+        assert_eq!(
+            std::fs::read(data.join(file)).expect("there"),
+            std::fs::read(restored.join(file)).expect("there"),
+            "{}",
+            file.display()
+        );
+    }
+    let audit = std::fs::read_to_string(restored.join("audit.jsonl")).expect("there");
+    assert!(audit.contains("backup into") && audit.lines().last().is_some_and(|line| line.contains("restored from")), "{audit}");
+
+    // What is restored goes on, and its backup too: nothing of it is copied again but what is new.
+    let again = told(&run(&mut ingest(&restored, &handed[0])));
+    assert!(again.contains("is in the store already"), "{again}");
+    let third = told(&run(&mut backup(&restored, &kept)));
+    let new: u32 = third.split("; ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a number");
+    assert!(new < 10, "{third}");
+
+    // What was erased is in no backup after the next.
+    let report = value(&restored, "SELECT min(report_id) FROM deliveries");
+    let bytes = std::fs::read(restored.join("reports").join(report.split_at(2).0).join(&report)).expect("it is kept");
+    let is_held = || files_below(&kept.join("objects")).iter().any(|object| std::fs::read(object).expect("there") == bytes);
+    assert!(is_held());
+    succeed(waglan(&restored).args(["store", "erase", "--report", &report, "--reason", "by order"]));
+    succeed(&mut backup(&restored, &kept));
+    assert!(!is_held(), "what nobody has a use for is deleted");
+    let second = folder.path().join("second");
+    succeed(&mut restore(&second, &kept));
+    assert_eq!(contents(&second), contents(&restored));
+}
+
+#[test]
+fn a_damaged_backup_is_told_and_half_of_one_is_no_store() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let (kept, restored) = (folder.path().join("kept"), folder.path().join("restored"));
+    succeed(&mut backup(&data, &kept));
+    let list = std::fs::read_to_string(kept.join("backup.jsonl")).expect("there");
+    let entry = list.lines().rfind(|line| line.contains("store/reports/")).expect("there is a report");
+    let part = |name: &str| entry.split(&format!("\"{name}\":\"")).nth(1).and_then(|rest| rest.split('"').next()).expect("it has it");
+    let (name, hash) = (part("name"), part("hash"));
+    let object = kept.join("objects").join(hash.split_at(2).0).join(hash);
+    let sound = std::fs::read(&object).expect("there");
+    let mut bytes = sound.clone();
+    bytes[sound.len() / 2] ^= 1;
+    std::fs::write(&object, &bytes).expect("writable");
+
+    let verified = run(backup(&data, &kept).arg("--verify"));
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(told(&verified).starts_with(&format!("{name} is damaged: its bytes are in {}", object.display())), "{}", told(&verified));
+    let refused = run(&mut restore(&restored, &kept));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(told(&refused).contains(&format!("{name} is damaged")), "{}", told(&refused));
+    let used = run(waglan(&restored).args(["query", "SELECT count(*) FROM events"]));
+    assert!(told(&used).contains("it is half of a backup: `waglan restore` was cut short"), "{}", told(&used));
+    let other = folder.path().join("other");
+    succeed(&mut backup(&data, &other));
+    let mixed = run(&mut restore(&restored, &other));
+    assert!(told(&mixed).contains("a part of another backup"), "{}", told(&mixed));
+
+    // Mended, it goes on; killed at any moment too.
+    std::fs::write(&object, &sound).expect("writable");
+    let whole = time_of(&mut restore(&folder.path().join("timed"), &kept));
+    let mut killer = Killer::new();
+    for _ in 0..5 {
+        if killer.kill(&mut restore(&restored, &kept), whole) {
+            break;
+        }
+    }
+    let ended = run(&mut restore(&restored, &kept));
+    let code = ended.status.code();
+    assert!(code == Some(0) || told(&ended).contains("there is a store at"), "{killer}: {}", told(&ended));
+    assert_eq!(contents(&restored), contents(&data));
+
+    // A list that is not as it was written, or of a later program.
+    for (was, is, expected) in [
+        ("\"size\":", "\"size\":1", "the backup is damaged"),
+        ("\"format\":1", "\"format\":2", "its format is 2, and this program knows formats up to 1"),
+        ("store/reports/", "store/../../x/", "is no name in a backup"),
+    ] {
+        std::fs::write(kept.join("backup.jsonl"), list.replacen(was, is, 1)).expect("writable");
+        let refused = run(&mut restore(&folder.path().join("none"), &kept));
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(told(&refused).contains(expected), "{}", told(&refused));
+    }
+}
+
+#[test]
+fn a_backup_is_made_and_restored_where_nothing_else_lies() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let place = |name: &str| folder.path().join(name);
+    written(place("full"), "notes.txt", "mine");
+    succeed(&mut backup(&data, &place("kept")));
+    let other = place("another");
+    succeed(waglan(&other).args(["ingest", "--feed", "cins/army"]).arg(written(&folder, "ci.txt", "192.0.2.1\n")));
+    let cases = [
+        (backup(&data, &place("full")), "holds other things, such as notes.txt"),
+        (backup(&data, &data.join("kept")), "lie in each other"),
+        (backup(&other, &place("kept")), "holds a backup of another store"),
+        (backup(&place("none"), &place("kept")), "there is no data in"),
+        (restore(&data, &place("kept")), "there is a store at"),
+        (restore(&place("full"), &place("kept")), "is not empty, there is notes.txt in it"),
+        (restore(&place("none"), &place("full")), "there is no backup in"),
+    ];
+    for (mut command, expected) in cases {
+        let output = run(&mut command);
+        assert_eq!(output.status.code(), Some(2), "{expected}");
+        assert!(told(&output).contains(expected), "{}", told(&output));
+    }
+    assert!(!place("none").join("format").exists());
+}
