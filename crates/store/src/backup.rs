@@ -191,7 +191,7 @@ impl Store {
 
     async fn held_arrivals(&self) -> Result<Vec<Item>> {
         let mut held = Vec::new();
-        for Listed { name, modified, .. } in self.place.list("arrivals").await? {
+        for Listed { name, modified, .. } in self.place.list("arrivals").await?.into_iter().filter(|file| file.name.ends_with(".json")) {
             // One that is gone is recorded, and if it came to be so in this moment, the versions have moved.
             if let Some(bytes) = self.place.read(&name).await? {
                 held.push(Item::held(format!("{STORE}{name}"), modified, bytes));

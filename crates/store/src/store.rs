@@ -211,6 +211,8 @@ async fn check_format(place: &Place, writable: bool) -> Result<bool> {
             let text = String::from_utf8_lossy(&bytes);
             let version = text.trim().strip_prefix("waglan store ").and_then(|version| version.parse::<u32>().ok());
             match version {
+                // There is no earlier one yet. Once there is, what makes the next of each stands here, and its sample is among
+                // the tests of the program for ever.
                 Some(FORMAT) => Ok(false),
                 Some(later) if later > FORMAT => refuse_later(later).map(|()| false),
                 None if text.starts_with(HALF) => {

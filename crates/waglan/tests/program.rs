@@ -13,6 +13,8 @@ mod running;
 mod safety;
 #[path = "program/streams.rs"]
 mod streams;
+#[path = "program/upgrade.rs"]
+mod upgrade;
 #[path = "program/week.rs"]
 mod week;
 
