@@ -11,9 +11,9 @@ use std::time::Duration;
 use pipeline::sources::{self, Every};
 use serde::Deserialize;
 
-use crate::alarms::Alarms;
-
 pub use self::files::{ConfigurationFile, masked};
+use crate::alarms::Alarms;
+use crate::upkeep::Daily;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,11 +90,13 @@ pub struct Run {
     pub grace: Every,
     /// Where metrics are, over HTTP, for whoever reaches it; nowhere if not given.
     pub metrics: Option<SocketAddr>,
+    /// When the store is looked after.
+    pub upkeep: Daily,
 }
 
 impl Default for Run {
     fn default() -> Run {
-        Run { at_once: 4, grace: Every(Duration::from_secs(60)), metrics: None }
+        Run { at_once: 4, grace: Every(Duration::from_secs(60)), metrics: None, upkeep: Daily::default() }
     }
 }
 
@@ -150,6 +152,11 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// Whether there is any rule.
+    pub(crate) fn is_some(&self) -> bool {
+        !(self.events.is_empty() && self.fields.is_empty() && self.reports.is_empty())
+    }
+
     /// The rules that speak of none of these feeds, each as a sentence.
     pub fn idle(&self, feeds: &BTreeSet<String>) -> Vec<String> {
         let sections = [("events", names(&self.events)), ("fields", names(&self.fields)), ("reports", names(&self.reports))];

@@ -14,6 +14,7 @@ mod maintenance;
 mod queries;
 mod run;
 mod tables;
+mod upkeep;
 mod warnings;
 
 pub use actor::{Action, Actor, Role};
@@ -31,3 +32,4 @@ pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use run::plans;
 pub use store::{Access, Answer, Delivery, Limits, Progress, days_of_text, days_text};
 pub use tables::{Bundled, Installed};
+pub use upkeep::KEPT_VERSIONS;

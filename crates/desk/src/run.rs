@@ -1,9 +1,12 @@
 //! The program by itself: every source is looked at when it is due, and what comes is taken in.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use feed::Catalog;
 use pipeline::{Clock, Of, Planned, Running, sources};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::actor::{Action, Actor};
@@ -30,8 +33,16 @@ impl Desk {
         plans(&self.configuration, &self.catalog)
     }
 
-    /// Runs these sources until `stop` says so; each once only where `once` does.
-    pub async fn run(&self, actor: &Actor, plans: Vec<Planned>, once: bool, clock: &Clock, stop: watch::Receiver<bool>) -> Result<()> {
+    /// Runs these sources until `stop` says so, and looks after the store beside; each source once, and nothing beside, where
+    /// `once` does.
+    pub async fn run(
+        self: &Arc<Desk>,
+        actor: &Actor,
+        plans: Vec<Planned>,
+        once: bool,
+        clock: &Clock,
+        stop: watch::Receiver<bool>,
+    ) -> Result<()> {
         actor.require(Action::Ingest)?;
         let running = Running {
             at_once: self.configuration.run.at_once,
@@ -39,25 +50,36 @@ impl Desk {
             grace: self.configuration.run.grace.0,
             once,
         };
-        let sources = pipeline::run(plans, &running, clock, stop, async |handed| {
+        // On threads of their own, so that taking in does not wait for them. What of it is cut short is done again.
+        let mut beside = JoinSet::new();
+        if !once {
+            let (desk, operator, its_clock) = (self.clone(), actor.clone(), clock.clone());
+            beside.spawn(async move {
+                if let Err(error) = desk.keep_up(&operator, &its_clock).await {
+                    warn!(error = format!("{error:#}"), "the store is not looked after");
+                }
+            });
+            beside.spawn(self.clone().watch_over(actor.clone(), clock.clone()));
+        }
+        let done = pipeline::run(plans, &running, clock, stop, async |handed| {
             let mut outcomes = Vec::new();
             self.ingest(actor, handed, clock.now(), &mut |outcome| outcomes.push(outcome)).await?;
             Ok(outcomes)
-        });
-        let alarms = async {
-            loop {
-                clock.sleep(self.configuration.alarms.every.0).await;
-                self.look_for_alarms(actor, clock).await;
-            }
-        };
-        tokio::select! {
-            ended = sources => ended?,
-            () = alarms => {}
-        }
+        })
+        .await;
+        beside.shutdown().await;
         if once {
             self.look_for_alarms(actor, clock).await;
         }
-        Ok(())
+        done
+    }
+
+    /// Raises alarms as time goes by.
+    async fn watch_over(self: Arc<Self>, actor: Actor, clock: Clock) {
+        loop {
+            clock.sleep(self.configuration.alarms.every.0).await;
+            self.look_for_alarms(&actor, &clock).await;
+        }
     }
 
     /// Raises alarms; what goes wrong with that must not stop what is taken in.

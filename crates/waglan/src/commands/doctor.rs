@@ -62,6 +62,9 @@ impl Doctor {
         for waiting in desk.waiting(&operator(), now).await? {
             say(false, waiting)?;
         }
+        if let Some(failed) = desk.failed_upkeep(&operator())? {
+            say(false, failed)?;
+        }
         for idle in desk.idle_retention(&operator()).await? {
             say(false, idle)?;
         }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::operator;
 use crate::{Ended, Place, clock, output, service};
 
-/// Looks at every source of the configuration when it is due, and takes in what comes.
+/// Looks at every source of the configuration when it is due, takes in what comes, and looks after the store once a day.
 ///
 /// SIGTERM or SIGINT: stops, once what is being taken in is stored. SIGHUP: reads configuration and feeds anew.
 #[derive(Debug, Args)]

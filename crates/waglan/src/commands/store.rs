@@ -36,9 +36,9 @@ pub(crate) struct Erase {
 
 #[derive(Debug, Args)]
 pub(crate) struct Vacuum {
-    /// How long older versions of the tables can still be read, in days
-    #[arg(long, default_value_t = 7)]
-    keep_days: u32,
+    /// How long older versions of the tables can still be read, in days [default: 7]
+    #[arg(long)]
+    keep_days: Option<u32>,
 }
 
 impl StoreCommand {
@@ -52,7 +52,7 @@ impl StoreCommand {
                 format!("{} files became {}, {} rows", done.files_before, done.files_after, done.rows)
             }
             StoreCommand::Vacuum(vacuum) => {
-                let keep = Duration::from_secs(u64::from(vacuum.keep_days) * 86_400);
+                let keep = vacuum.keep_days.map_or(desk::KEPT_VERSIONS, |days| Duration::from_secs(u64::from(days) * 86_400));
                 let (done, packed) = desk.vacuum(&actor, keep, now).await?;
                 format!(
                     "{} files deleted, {} MiB, {} entries of logs; {packed} reports packed",

@@ -270,3 +270,79 @@ fn a_backup_is_made_and_restored_where_nothing_else_lies() {
     }
     assert!(!place("none").join("format").exists());
 }
+
+/// What the clock of a rehearsal says it is now, and how many hours pass in a second.
+#[expect(clippy::disallowed_methods, reason = "from the real time on the program's own runs faster")]
+fn rehearsal(now: &str, hours_a_second: u32) -> String {
+    let real = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_micros();
+    format!("{real}/{}/{}", event::time::parse(now).expect("a time"), hours_a_second * 3600)
+}
+
+#[test]
+fn the_store_is_looked_after_each_night_and_a_missed_night_is_made_up() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, drop) = (folder.path().join("data"), folder.path().join("drop"));
+    std::fs::create_dir_all(&drop).expect("writable");
+    let take = |day: u32| {
+        let list = written(&folder, &format!("{day}.txt"), format!("192.0.2.{day}\nno address {day}\n"));
+        run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", &format!("2030-03-{day:02}T06:00:00Z")]).arg(list));
+    };
+    (1..5).for_each(take);
+    let configuration = format!(
+        "[source.drop]\nfeed = \"cins/army\"\nevery = \"30m\"\n[source.drop.folder]\npath = \"{}\"\n[run]\nupkeep = \"03:00+08:00\"\n\
+         [retention.events]\n\"cins/army\" = 30\n",
+        drop.display()
+    );
+    written(&data, "waglan.toml", configuration);
+    let service = |now: &str, hours: u32| {
+        let mut command = waglan(&data);
+        command.env("WAGLAN_CLOCK", rehearsal(now, hours)).args(["-v", "run"]).stderr(std::process::Stdio::piped());
+        super::streams::Running(command.spawn().expect("it starts"))
+    };
+    let memory = || -> String { std::fs::read_to_string(data.join("upkeep.json")).unwrap_or_default() };
+    let done_on = |day: &str| {
+        let text = memory();
+        let done = text.split("\"done\": ").nth(1).and_then(|rest| rest.split([',', '\n']).next()?.parse::<i64>().ok());
+        done.is_some_and(|done| event::time::iso(done).starts_with(day)).then_some(())
+    };
+    let merged = || {
+        files_below(&data.join("events/_delta_log"))
+            .iter()
+            .filter(|file| file.extension().is_some_and(|end| end == "json"))
+            .fold(0, |merged, entry| merged + usize::from(std::fs::read_to_string(entry).expect("there").contains("OPTIMIZE")))
+    };
+
+    // Three at night is seven in the evening in UTC.
+    let running = service("2030-03-05T17:00:00Z", 2);
+    super::streams::wait_for("the first night", || done_on("2030-03-05T19:"));
+    super::streams::wait_for("the second night", || done_on("2030-03-06T19:"));
+    assert_eq!(merged(), 1, "in the second night there was nothing to do");
+    std::mem::drop(running);
+    assert!(files_below(&data.join("reports")).iter().all(|report| report.extension().is_some_and(|end| end == "zst")), "they are packed");
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "4");
+
+    // Nothing ran for a month: it is done at once. Something cannot be done, and all else is.
+    (5..7).for_each(take);
+    let rejects = files_below(&data.join("rejects"));
+    let newest = rejects.iter().filter(|file| file.extension().is_some_and(|end| end == "parquet"));
+    let newest = newest.max_by_key(|file| std::fs::metadata(file).and_then(|file| file.modified()).expect("there")).expect("there is one");
+    let sound = std::fs::read(newest).expect("there");
+    std::fs::write(newest, b"no file of a table").expect("writable");
+    let mut running = service("2030-04-04T12:00:00Z", 1);
+    super::streams::wait_for("a failure", || memory().contains("compact: merging files of rejects").then_some(()));
+    let settled = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_500_000);
+    let list = written(&drop, "list.txt", "192.0.2.99\n");
+    std::fs::File::options().write(true).open(list).and_then(|file| file.set_modified(settled)).expect("writable");
+    super::streams::wait_for("what is taken in beside", || drop.join("taken/list.txt").exists().then_some(()));
+    let doctor = String::from_utf8(run(waglan(&data).arg("doctor")).stdout).expect("text");
+    assert!(doctor.contains("BAD  the upkeep of 2030-04-04T12:"), "{doctor}");
+    std::fs::write(newest, sound).expect("writable");
+    super::streams::wait_for("another try", || done_on("2030-04-04T1"));
+    running.0.kill().and_then(|()| running.0.wait()).expect("a child can be killed");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut running.0.stderr.take().expect("it is piped"), &mut said).expect("text");
+    assert!(said.contains("upkeep failed: it is tried again in an hour") && said.contains("what=\"compact\""), "{said}");
+    // Those of the first days have expired, and what came beside, which is older still.
+    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), "source_ip\n192.0.2.5\n192.0.2.6\n");
+    assert_eq!(value(&data, "SELECT events FROM deliveries WHERE origin LIKE '%/list.txt'"), "1");
+}
