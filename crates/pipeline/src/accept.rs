@@ -11,7 +11,7 @@ use feed::unpack::{Caps, Damaged, unpack};
 use feed::{Feed, redact};
 use tracing::instrument;
 
-use crate::ingest::{Intake, Known, Outcome, Run};
+use crate::ingest::{Intake, Outcome, Run};
 use crate::open::{Opened, Peeked, Source, open};
 use crate::pick::{Of, Unread, pick};
 
@@ -94,7 +94,7 @@ impl Intake<'_> {
                 tables: self.tables.name().to_owned(),
                 owner: String::new(),
             };
-            if !run.known.contains_key(&arrival.id) {
+            if run.known.get(&arrival.feed, &arrival.id).is_none() {
                 self.store.put_arrival(&arrival).await?;
             }
             arrivals.push(arrival);
@@ -118,7 +118,7 @@ impl Intake<'_> {
     }
 
     /// Keeps every report that was handed in and can be.
-    fn keep(&self, handed: &HandedIn, known: &Known, now: Micros) -> Result<Vec<Result<Accepted<'_>, Refused>>> {
+    fn keep(&self, handed: &HandedIn, known: &store::Recorded, now: Micros) -> Result<Vec<Result<Accepted<'_>, Refused>>> {
         let mut kept = Vec::new();
         // What keeps one report from being kept is its own affair; what keeps all, such as a full disk, ends it here.
         let mut failed = None;
@@ -151,7 +151,7 @@ impl Intake<'_> {
         handed: &HandedIn,
         origin: &str,
         opened: Opened<&mut dyn Read>,
-        known: &Known,
+        known: &store::Recorded,
         now: Micros,
     ) -> Result<Accepted<'_>, Unkept> {
         let refused = |why: Error| Unkept::Refused(why);
@@ -167,7 +167,7 @@ impl Intake<'_> {
         } else if name_in_archive.is_some() {
             self.store.put_report(&mut report)
         } else {
-            self.keep_whole(&handed.input, |mark| known.contains_key(&store::delivery_id(&feed.id, at, &mark.id)))
+            self.keep_whole(&handed.input, |mark| known.get(&feed.id, &store::delivery_id(&feed.id, at, &mark.id)).is_some())
         };
         let mark = mark.map_err(|error| match error.is::<store::WasErased>() {
             true => Unkept::Refused(store::WasErased.into()),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 use event::time::Micros;
-use store::{Days, Delivery, EventsByReport};
+use store::{Days, Delivery, EventsByReport, Recorded};
 
-use crate::ingest::{Intake, Known};
+use crate::ingest::Intake;
 use crate::reread::from;
 
 /// How many events are each delivery's, by its id: those of its report on its days. Of deliveries with the same report the
@@ -29,10 +29,10 @@ pub(crate) fn with_events(mut delivery: Delivery, events: u64) -> Delivery {
 
 impl Intake<'_> {
     /// New deliveries whose events a process may have committed already that died: these repeat nothing but themselves.
-    pub(crate) async fn with_own_events(&self, deliveries: Vec<Delivery>, known: &Known) -> Result<Vec<Delivery>> {
+    pub(crate) async fn with_own_events(&self, deliveries: Vec<Delivery>, known: &Recorded) -> Result<Vec<Delivery>> {
         let mut all_shares = HashMap::new();
         for feed in deliveries.iter().map(|delivery| &delivery.feed).collect::<BTreeSet<_>>() {
-            let all = || known.values().chain(&deliveries).filter(|delivery| delivery.feed == *feed);
+            let all = || known.of_feed(feed).chain(deliveries.iter().filter(|delivery| delivery.feed == *feed));
             let days = deliveries.iter().filter(|delivery| delivery.feed == *feed).flat_map(|delivery| &delivery.days).copied().collect();
             all_shares.extend(shares(all(), self.store.events_by_report(feed, Some(&days)).await?));
         }

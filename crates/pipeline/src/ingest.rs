@@ -3,7 +3,7 @@
 //! The order is report, arrival, rejects, events, delivery, and the arrival taken away. Each step may be done twice
 //! and the last one ends it, so a start repeats whatever has an arrival and no delivery, and comes to the same.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,8 +15,8 @@ use event::{Field, batch};
 use feed::unpack::{Caps, unpack};
 use feed::{Catalog, Feed, Piece};
 use store::{
-    Append, AppendSettings, AppendWriter, Compaction, Complete, Days, Overtaken, Prepared, PreparedRejects, RejectSource, RejectWriter,
-    Store,
+    Append, AppendSettings, AppendWriter, Compaction, Complete, Days, Overtaken, Prepared, PreparedRejects, Recorded, RejectSource,
+    RejectWriter, Store,
 };
 use tracing::{info, instrument, warn};
 
@@ -48,12 +48,9 @@ pub struct Intake<'a> {
     pub writer: &'a str,
 }
 
-/// Recorded deliveries by their ids.
-pub(crate) type Known = HashMap<String, store::Delivery>;
-
 /// What goes along while deliveries are taken in.
 pub(crate) struct Run<'a> {
-    pub(crate) known: Known,
+    pub(crate) known: Recorded,
     pub(crate) waiting: Vec<Waiting>,
     /// Whether these are deliveries that a process left which died.
     pub(crate) takes_up: bool,
@@ -107,20 +104,16 @@ impl Intake<'_> {
         now: Micros,
         each: &mut (dyn FnMut(Outcome) + Send),
     ) -> Result<()> {
-        let mut run = Run { known: self.known().await?, waiting: Vec::new(), takes_up: false, now, each };
+        let mut run = Run { known: self.store.recorded().await?, waiting: Vec::new(), takes_up: false, now, each };
         for handed in deliveries {
             for arrival in self.accept(handed, &mut run).await? {
-                match run.known.get(&arrival.id) {
+                match run.known.get(&arrival.feed, &arrival.id) {
                     Some(recorded) => (run.each)(Outcome::Known(recorded.clone())),
                     None => self.take(arrival, &mut run).await?,
                 }
             }
         }
         self.commit(&mut run).await
-    }
-
-    pub(crate) async fn known(&self) -> Result<Known> {
-        Ok(self.store.deliveries(None).await?.into_iter().map(|delivery| (delivery.id.clone(), delivery)).collect())
     }
 
     pub(crate) fn feed(&self, id: &str, at: Micros) -> Result<&Feed> {
@@ -148,7 +141,7 @@ impl Intake<'_> {
                 }
                 done => drop(done?),
             }
-            run.known.extend(self.known().await?);
+            run.known = self.store.recorded().await?;
             read = self.read_arrival(arrival).await?;
         }
         run.waiting.push(read);
@@ -157,11 +150,10 @@ impl Intake<'_> {
 
     /// The days of deliveries that share a day with a reading, and were read with another version of the feed's table than the
     /// one that holds for them: all their days, so that they are of one reading afterwards.
-    async fn read_otherwise(&self, read: &Waiting, known: &Known) -> Result<Days> {
+    async fn read_otherwise(&self, read: &Waiting, known: &Recorded) -> Result<Days> {
         let mut days = Days::new();
-        let shares_a_day =
-            |delivery: &&store::Delivery| delivery.feed == read.arrival.feed && !delivery.days.is_disjoint(read.events.days());
-        for delivery in known.values().filter(shares_a_day) {
+        let shares_a_day = |delivery: &&store::Delivery| !delivery.days.is_disjoint(read.events.days());
+        for delivery in known.of_feed(&read.arrival.feed).filter(shares_a_day) {
             // An erased report is read no more.
             if self.reads_otherwise(delivery, Enrichment::AsRead)? && !self.store.is_erased(&delivery.report_id).await? {
                 days.extend(&delivery.days);
@@ -283,10 +275,13 @@ impl Intake<'_> {
                         deliveries = self.with_own_events(deliveries, &run.known).await?;
                     }
                     self.store.record_deliveries(&deliveries, now).await?;
-                    for delivery in deliveries {
+                    let known = std::mem::replace(&mut run.known, self.store.recorded().await?);
+                    let drift = |(place, delivery): (usize, &store::Delivery)| {
+                        drifts_anew(delivery, || known.of_feed(&delivery.feed).chain(deliveries.iter().take(place)))
+                    };
+                    let drifted: Vec<bool> = deliveries.iter().enumerate().map(drift).collect();
+                    for (delivery, drifted) in deliveries.into_iter().zip(drifted) {
                         self.store.remove_arrival(&delivery.id).await?;
-                        let drifted = drifts_anew(&delivery, &run.known);
-                        run.known.insert(delivery.id.clone(), delivery.clone());
                         info!(feed = %delivery.feed, rows = delivery.rows, events = delivery.events, rejects = delivery.rejects, "report stored");
                         (run.each)(Outcome::Stored { delivery, drifted });
                     }
@@ -355,12 +350,15 @@ impl<'a> Kept<'a> {
 }
 
 /// Whether a delivery's columns are neither those of the table nor, in the last delivery or any of the week before this, the feed's.
-fn drifts_anew(delivery: &store::Delivery, known: &Known) -> bool {
+fn drifts_anew<'k, K: Iterator<Item = &'k store::Delivery>>(delivery: &store::Delivery, known: impl Fn() -> K) -> bool {
     const RECENT: Micros = 7 * time::DAY;
-    let others = || known.values().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
+    if delivery.drift.is_none() {
+        return false;
+    }
+    let others = || known().filter(|known| known.feed == delivery.feed && known.id != delivery.id);
     let last = others().map(|known| known.time).max().unwrap_or_default();
     let is_recent = |known: &&store::Delivery| known.time == last || (known.time - delivery.time).abs() < RECENT;
-    delivery.drift.is_some() && others().filter(is_recent).all(|known| known.drift != delivery.drift)
+    others().filter(is_recent).all(|known| known.drift != delivery.drift)
 }
 
 /// The columns of a feed's events at rest, by some versions of its table.

@@ -23,7 +23,7 @@ impl Intake<'_> {
         }
         warn!(deliveries = abandoned.len(), "a process ended before these were stored; they are read now");
         self.record_committed(&abandoned, now).await?;
-        let mut run = Run { known: self.known().await?, waiting: Vec::new(), takes_up: true, now, each };
+        let mut run = Run { known: self.store.recorded().await?, waiting: Vec::new(), takes_up: true, now, each };
         let count = abandoned.len();
         for arrival in abandoned {
             let origin = arrival.origin.clone();
@@ -40,14 +40,14 @@ impl Intake<'_> {
     /// they cannot be read now as they were then, or days of their feed are to be read again. What more is known of such a
     /// delivery follows when it is taken up; until then it has no writer.
     async fn record_committed(&self, abandoned: &[store::Arrival], now: Micros) -> Result<()> {
-        let known = self.known().await?;
+        let known = self.store.recorded().await?;
         let reads_otherwise = |delivery: &&store::Delivery| self.reads_otherwise(delivery, Enrichment::AsRead).unwrap_or(true);
-        let stored = known.values().filter(reads_otherwise).map(|delivery| delivery.feed.as_str());
+        let stored = known.all().filter(reads_otherwise).map(|delivery| delivery.feed.as_str());
         let came = abandoned.iter().filter(|arrival| !self.reads_as_then(arrival)).map(|arrival| arrival.feed.as_str());
         let read_again: BTreeSet<&str> = stored.chain(came).collect();
         let mut provisional: Vec<store::Delivery> = Vec::new();
         let mut of_feeds = HashMap::new();
-        for arrival in abandoned.iter().filter(|arrival| !known.contains_key(&arrival.id)) {
+        for arrival in abandoned.iter().filter(|arrival| known.get(&arrival.feed, &arrival.id).is_none()) {
             let feed = arrival.feed.as_str();
             let is_kept = self.store.has_report(&arrival.report_id).await?;
             if is_kept && !read_again.contains(feed) {
@@ -59,7 +59,7 @@ impl Intake<'_> {
             let Some(mut events) = of_feeds[feed].get(&arrival.report_id).cloned() else { continue };
             // Those of another delivery of the same report are not its own.
             let is_of_same = |other: &&store::Delivery| other.feed == arrival.feed && other.report_id == arrival.report_id;
-            for other in known.values().chain(&provisional).filter(is_of_same) {
+            for other in known.of_feed(feed).chain(&provisional).filter(is_of_same) {
                 events.retain(|day, _| !other.days.contains(day));
             }
             if !events.is_empty() {
@@ -91,14 +91,15 @@ impl Intake<'_> {
         } else if self.feed(&feed, arrival.time).is_err() {
             warn!(%feed, origin = %arrival.origin, "a delivery waits: its feed has no sound table any more");
             return Ok(());
-        } else if let Some(recorded) = run.known.get(&id).cloned() {
+        } else if let Some(recorded) = run.known.get(&feed, &id).cloned() {
             let reread = self.reread_recorded(&recorded, run.now).await?;
             if !reread && recorded.writer.is_empty() {
                 self.complete(recorded.clone(), run.now).await?;
             }
             if reread || recorded.writer.is_empty() {
-                run.known.extend(self.known().await?);
-                (run.each)(Outcome::Stored { delivery: run.known[&id].clone(), drifted: false });
+                run.known = self.store.recorded().await?;
+                let delivery = run.known.get(&feed, &id).cloned().unwrap_or(recorded);
+                (run.each)(Outcome::Stored { delivery, drifted: false });
             }
         } else {
             return self.take(arrival, run).await;

@@ -1,7 +1,7 @@
 //! Deliveries: what arrived, when, from where, and what came of it. A row here is the end of a delivery's way
 //! through the house, and the proof that all before it was done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -123,22 +123,88 @@ impl Store {
 
     /// Recorded deliveries of a feed, or of all, by time: what to read again, and in which order.
     pub async fn deliveries(&self, feed: Option<&str>) -> Result<Vec<Delivery>> {
+        let recorded = self.recorded().await?;
+        let mut found: Vec<Delivery> = match feed {
+            Some(feed) => recorded.of_feed(feed).cloned().collect(),
+            None => recorded.all().cloned().collect(),
+        };
+        found.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
+        Ok(found)
+    }
+
+    /// All recorded deliveries. What was read is kept, so that the next call reads only the files that have come since.
+    pub async fn recorded(&self) -> Result<Recorded> {
         let version = self.deliveries.latest().await?;
+        let mut known = self.recorded.lock().await;
+        if known.of != version.number {
+            let is_new = |file: &&Arc<LiveFile>| !known.files.contains(&file.path);
+            let new: Vec<Arc<LiveFile>> = version.files.values().filter(is_new).cloned().collect();
+            known.recorded.add(self.deliveries_in(new).await?);
+            let rows: u64 = version.files.values().map(|file| file.rows).sum();
+            // Files that are new hold what is in those they replaced; unless rows were taken out.
+            if known.recorded.count() != rows {
+                known.recorded = Recorded::default();
+                known.recorded.add(self.deliveries_in(version.files.values().cloned().collect()).await?);
+            }
+            known.files = version.files.keys().cloned().collect();
+            known.of = version.number;
+        }
+        Ok(known.recorded.clone())
+    }
+
+    async fn deliveries_in(&self, files: Vec<Arc<LiveFile>>) -> Result<Vec<Delivery>> {
         let place = self.deliveries.place.clone();
-        let feed = feed.map(str::to_owned);
         let work = move || {
             let mut found = Vec::new();
-            for live in version.files.values().filter(|file| feed.as_ref().is_none_or(|feed| file.may_hold_feed(feed))) {
-                for batch in read(&place, live)? {
+            for live in files {
+                for batch in read(&place, &live)? {
                     found.extend(deliveries_of(&batch?)?);
                 }
             }
-            found.retain(|delivery| feed.as_ref().is_none_or(|feed| *feed == delivery.feed));
-            found.sort_by(|one, other| (one.time, &one.id).cmp(&(other.time, &other.id)));
             Ok(found)
         };
         tokio::task::spawn_blocking(work).await.context("the thread that reads deliveries has died")?
     }
+}
+
+/// Recorded deliveries by feed and id. A copy costs little, and stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded(HashMap<String, Arc<HashMap<String, Arc<Delivery>>>>);
+
+impl Recorded {
+    pub fn get(&self, feed: &str, id: &str) -> Option<&Delivery> {
+        self.0.get(feed)?.get(id).map(|delivery| &**delivery)
+    }
+
+    pub fn of_feed(&self, feed: &str) -> impl Iterator<Item = &Delivery> {
+        self.0.get(feed).into_iter().flat_map(|by_id| by_id.values().map(|delivery| &**delivery))
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Delivery> {
+        self.0.values().flat_map(|by_id| by_id.values().map(|delivery| &**delivery))
+    }
+
+    fn count(&self) -> u64 {
+        self.0.values().map(|by_id| by_id.len() as u64).sum()
+    }
+
+    /// Adds deliveries, in the place of those that are there.
+    fn add(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let of_feed = self.0.entry(delivery.feed.clone()).or_default();
+            Arc::make_mut(of_feed).insert(delivery.id.clone(), Arc::new(delivery));
+        }
+    }
+}
+
+/// What is known of the table of deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Its version.
+    of: Option<u64>,
+    /// The files that were read.
+    files: HashSet<String>,
+    recorded: Recorded,
 }
 
 /// By id, deliveries as they were and as they are now.

@@ -44,7 +44,7 @@ pub use arrivals::Arrival;
 pub use backup::{BackedUp, Beside, Progress, Restored, Restoring, Verified, restore, verify as verify_backup};
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
-pub use deliveries::{Delivery, delivery_id};
+pub use deliveries::{Delivery, Recorded, delivery_id};
 pub use erase::{Erasing, Erasure, MARK, Unpack, says};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, EventsByReport, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};

@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 
 use crate::arrivals::Owner;
 use crate::days::Days;
-use crate::deliveries::DELIVERIES;
+use crate::deliveries::{DELIVERIES, Known};
 use crate::erase::{ERASURES, Erased};
 use crate::events::{self, Append, AppendSettings, Committed, EVENTS, EventsByReport, Memory, Prepared, Room};
 use crate::place::Place;
@@ -86,6 +86,7 @@ pub struct Store {
     pub(crate) sightings: Arc<Table>,
     pub(crate) erasures: Arc<Table>,
     pub(crate) erased: Mutex<Option<(u64, Arc<Erased>)>>,
+    pub(crate) recorded: Mutex<Known>,
     /// Reports that are on their way to the disk.
     pub(crate) settling: std::sync::Mutex<HashMap<String, Settling>>,
     memory: Arc<Memory>,
@@ -111,6 +112,7 @@ impl Store {
             sightings: table(&SIGHTINGS),
             erasures: table(&ERASURES),
             erased: Mutex::new(None),
+            recorded: Mutex::default(),
             settling: std::sync::Mutex::default(),
             footers: footers(settings.memory_limit / 16)?,
             memory,

