@@ -7,6 +7,7 @@
 mod bench;
 mod bless;
 mod cargo;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -42,6 +43,12 @@ const CHORES: &[Chore] = &[
         takes: "[CHECK...]",
         about: "check what a program can check: edges, owners, names, links, feeds",
         run: tidy::run,
+    },
+    Chore {
+        name: "fuzz",
+        takes: "[TARGET...] [--seconds N]",
+        about: "let libFuzzer make up reports, tables, mails and values, 20 seconds for each target",
+        run: fuzz::run,
     },
     Chore { name: "bless", takes: "", about: "write anew what tests expect; then read the diff", run: bless::run },
     Chore { name: "bench", takes: "[BENCH [ARGUMENT...]]", about: "measure; without a name, say what can be measured", run: bench::run },

@@ -227,7 +227,8 @@ pub fn offset(given: &str) -> Result<i32, Wrong> {
         _ => return Err(wrong),
     };
     let digits: String = given.chars().skip(1).filter(|c| *c != ':').collect();
-    let number: i32 = digits.parse().map_err(|_| wrong)?;
+    let number: u16 = digits.parse().map_err(|_| wrong)?;
+    let number = i32::from(number);
     let (hours, minutes) = if digits.len() <= 2 { (number, 0) } else { (number / 100, number % 100) };
     if hours > 14 || minutes > 59 { Err(wrong) } else { Ok(sign * (hours * 3600 + minutes * 60)) }
 }
@@ -318,6 +319,7 @@ mod tests {
         assert_eq!(parse_at("2023-02-19 08:01:10", 8 * 3600).map(iso), Ok("2023-02-19T00:01:10Z".into()));
         assert_eq!(with_format("19.02.2023 00:01", "%d.%m.%Y %H:%M", 0).map(iso), Ok("2023-02-19T00:01:00Z".into()));
         assert_eq!(offset("-03:30"), Ok(-12_600));
+        assert!(offset("--0808330").is_err() && offset("+-0330").is_err());
     }
 
     #[test]

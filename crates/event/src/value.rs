@@ -396,7 +396,11 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
     if given.len() > LONGEST_TEXT {
         return Err(Wrong("longer than 64 KiB"));
     }
-    let text = refang_url(given.trim());
+    // The standard passes over these; told apart, a scheme would not be what it was.
+    let given = given.trim_matches(|c: char| c <= ' ' || c.is_whitespace());
+    let broken = || given.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect::<String>();
+    let given = if given.contains(['\t', '\n', '\r']) { Cow::Owned(broken()) } else { Cow::Borrowed(given) };
+    let text = refang_url(&given);
     let parsed = match url::Url::parse(&text) {
         Ok(parsed) if parsed.has_host() || text.contains("://") => parsed,
         // `example.com:8080/login` has no scheme, though it looks as if it had: schemes have no dots.
@@ -454,7 +458,6 @@ fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
     }
     for c in tail.strip_prefix('\\').unwrap_or(tail).chars() {
         match c {
-            '\t' | '\n' | '\r' => {}
             c if c.is_ascii() && all_are(URL, &[c as u8]) => out.push(c),
             _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
                 write!(out, "%{byte:02X}").expect("a string takes any text");
@@ -734,6 +737,8 @@ mod tests {
                 ("//example.com/login", "http://example.com/login"),
                 ("http:/example.com/login?u=http://foo.example/x", "http://example.com/login?u=http://foo.example/x"),
                 ("hxxp:\\\\example[.]com\\a", "http://example.com/a"),
+                ("\u{10}hxxp://example[.]com/a\u{1}", "http://example.com/a"),
+                ("ht\ntp://example.com/a\tb", "http://example.com/ab"),
                 ("HTTP://example.com", "http://example.com/"),
             ],
         );

@@ -341,24 +341,14 @@ impl Block<'_> {
             (Field::TIME_SOURCE.column(), time_array(times.source)),
             (Field::EXTRA.column(), extra.all.clone()),
         ];
-        let mut tlp = Some(constant(self.feed.tlp.name(), length));
-        let mut observed = Some(time_array(vec![self.at; length]));
-        for (field, column) in columns {
-            match field {
-                Field::TLP => tlp = Some(column.finish()),
-                Field::TIME_OBSERVATION => {
-                    observed = Some(column.finish());
-                }
-                _ => arrays.push((field.column(), column.finish())),
-            }
-        }
-        arrays.extend(tlp.take().map(|array| (Field::TLP.column(), array)));
-        arrays.extend(observed.take().map(|array| (Field::TIME_OBSERVATION.column(), array)));
-        let whole = batch::from_columns(length, arrays);
+        arrays.extend(columns.into_iter().map(|(field, column)| (field.column(), column.finish())));
+        let stated = batch::from_columns(length, arrays);
         let said = id::Said { feed: &self.feed.id, when: &times.when, fields: &self.bound.said, extra: Some(extra.stable()) };
-        let ids = id::ids(&whole, &said);
-        let ids = BinaryArray::from_iter_values(ids.iter());
-        let whole = batch::with_columns(&whole, vec![("id", Arc::new(ids))]);
+        let ids = BinaryArray::from_iter_values(id::ids(&stated, &said).iter());
+        let label = or_else(&stated, Field::TLP, constant(self.feed.tlp.name(), length));
+        let observed = or_else(&stated, Field::TIME_OBSERVATION, time_array(vec![self.at; length]));
+        let changed = vec![("id", Arc::new(ids) as ArrayRef), (Field::TLP.column(), label), (Field::TIME_OBSERVATION.column(), observed)];
+        let whole = batch::with_columns(&stated, changed);
         if keep.iter().all(|keep| *keep) {
             return whole;
         }
@@ -373,6 +363,18 @@ struct Times {
     when: Vec<Micros>,
     /// Times that rows stated and that are not theirs now.
     stated: Vec<(usize, Micros)>,
+}
+
+/// What rows say of a field, and what else holds for those that say nothing. It is no part of their ids.
+fn or_else(stated: &RecordBatch, field: Field, otherwise: ArrayRef) -> ArrayRef {
+    match stated.column_by_name(field.column()) {
+        Some(column) if column.null_count() == 0 => column.clone(),
+        Some(column) => {
+            let said = arrow::compute::is_not_null(column).expect("every array tells its nulls");
+            arrow::compute::kernels::zip::zip(&said, column, &otherwise).expect("one column has one type and length")
+        }
+        None => otherwise,
+    }
 }
 
 fn constant(text: &str, length: usize) -> ArrayRef {

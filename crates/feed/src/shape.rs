@@ -114,6 +114,12 @@ impl<R: Read> Splitter<R> {
         self
     }
 
+    /// Blocks of about so many bytes instead of [`BLOCK`]: what lies on their edges must not make a difference.
+    pub fn in_blocks_of(mut self, bytes: usize) -> Splitter<R> {
+        self.input.block = bytes.max(1);
+        self
+    }
+
     /// The next block, or nothing at the report's end. Where its bytes are damaged it ends, with a reject that says so.
     pub fn next_rows(&mut self) -> io::Result<Option<Rows>> {
         let rows = match &mut self.shape {

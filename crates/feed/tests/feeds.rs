@@ -173,3 +173,25 @@ fn reports_are_picked_by_name_and_by_header() {
     let feed = catalog.feed("shadowserver/scan_ssh").expect("known");
     assert_eq!(catalog::day_of(feed, "2026-03-02-scan_ssh-example.csv").as_deref(), Some("2026-03-02"));
 }
+
+/// What a row says must not hang on the rows that it comes with.
+#[test]
+fn a_row_beside_others_is_what_it_is_alone() {
+    let catalog = Catalog::read(&files());
+    let feed = catalog.feed("intelmq/events").expect("one of ours");
+    let other = r#"{"source.ip":"192.0.2.1","classification.type":"c2-server","classification.taxonomy":"malicious-code","tlp":"GREEN",
+        "time.source":"2026-03-01T10:00:00+00:00","time.observation":"2026-03-01T11:00:00+00:00"}"#
+        .replace('\n', "");
+    let row = r#"{"source.ip":"192.0.2.2","classification.type":"c2-server","time.source":"2026-03-01T10:00:00+00:00"}"#;
+    let event = |report: &str| {
+        let mut splitter = Splitter::new(feed, report.as_bytes());
+        let rows = splitter.next_rows().expect("in memory").expect("rows");
+        let events = Reader::new(feed, Arrival { at: time::parse(AT).expect("a time") }).read(rows).events;
+        let last = events.num_rows() - 1;
+        let cell = |column: &str| format!("{:?}", batch::cell(events.column_by_name(column).expect("there"), last));
+        ["id", "tlp", "time_observation"].map(cell)
+    };
+    let (alone, beside) = (event(row), event(&format!("{other}\n{row}\n")));
+    assert_eq!(beside, alone);
+    assert!(alone[1].contains("amber") && alone[2].contains("1772517600000000"), "{alone:?}");
+}

@@ -24,6 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("web", &["desk"]),
     ("waglan", &["event", "feed", "desk", "web", "testkit"]),
     ("testkit", &["event", "enrich"]),
+    // Of pipeline it takes single files, which need nothing of the store.
+    ("fuzz", &["event", "standards", "feed", "enrich"]),
     ("xtask", &[]),
 ];
 

@@ -23,6 +23,7 @@ pub(super) fn shipped(text: &str) -> String {
 /// Whether a file of a crate is there for tests and measurements only.
 pub(super) fn is_for_tests(path: &str) -> bool {
     path.starts_with("testkit/")
+        || path.starts_with("fuzz/")
         || path.starts_with("xtask/")
         || path.split('/').any(|part| matches!(part, "tests" | "examples" | "benches" | "tests.rs"))
 }

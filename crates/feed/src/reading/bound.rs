@@ -66,13 +66,14 @@ impl<'f> Bound<'f> {
             .filter_map(|field| FieldPlan::new(feed, &header, field, &assignments))
             .collect();
         let volatile = |column: &str| feed.volatile.iter().any(|name| name == column);
-        let said = fields
-            .iter()
-            .map(|plan| plan.field)
-            .filter(|field| !matches!(*field, Field::TIME_SOURCE | Field::TIME_OBSERVATION | Field::TLP))
+        // Which these are must not hang on the header: where each row has its own names, that is of all rows of a block.
+        let said = filled(feed)
+            .into_iter()
+            .filter(|field| !matches!(*field, Field::TIME_SOURCE | Field::TIME_OBSERVATION | Field::TLP | Field::EXTRA))
             .filter(|field| {
                 let aims = |assignment: &&Assignment| assignment.target == Target::Field(*field);
-                assignments.iter().filter(aims).any(|assignment| !volatile(&assignment.column))
+                let is_mapped = feed.assignments.iter().filter(aims).any(|assignment| !volatile(&assignment.column));
+                is_mapped || feed.own_names && !volatile(field.name())
             })
             .collect();
         Bound { feed, fields, extras: extras(feed, &header, &assignments), said, header }

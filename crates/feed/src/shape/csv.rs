@@ -13,9 +13,9 @@ use std::sync::Arc;
 use event::Reject;
 
 use self::marks::Marks;
+use super::LONGEST_ROW;
 use super::decode::{Decoded, into_text};
 use super::lines::too_long;
-use super::{BLOCK, LONGEST_ROW};
 use crate::rows::{Header, Rows, Span, by_column};
 use crate::table::{Csv as Format, CsvHeader, Feed};
 
@@ -67,10 +67,10 @@ impl Csv {
     pub(super) fn next_rows<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<Option<Rows>> {
         loop {
             if !self.ended {
-                let wanted = BLOCK.max(self.buffer.len());
+                let wanted = input.block.max(self.buffer.len());
                 self.buffer.reserve(wanted + 64);
                 self.ended = !input.read_more(&mut self.buffer, wanted)?;
-                if !self.ended && self.buffer.len() < BLOCK {
+                if !self.ended && self.buffer.len() < input.block {
                     continue;
                 }
             }

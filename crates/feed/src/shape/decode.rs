@@ -5,8 +5,12 @@ use std::io::{self, Read};
 
 use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use super::BLOCK;
+
 /// A report's bytes as UTF-8, or as nearly so as they came: [`text_of`] mends single lines.
 pub(super) struct Decoded<R> {
+    /// How much is read together, in bytes.
+    pub(super) block: usize,
     input: R,
     /// What was read to look for a byte order mark.
     head: Vec<u8>,
@@ -21,7 +25,7 @@ pub(super) struct Decoded<R> {
 
 impl<R: Read> Decoded<R> {
     pub(super) fn new(input: R, declared: Option<&'static Encoding>, says_itself: bool) -> Decoded<R> {
-        Decoded { input, head: Vec::new(), started: false, declared, says_itself, decoder: None, ends_with_cr: None }
+        Decoded { block: BLOCK, input, head: Vec::new(), started: false, declared, says_itself, decoder: None, ends_with_cr: None }
     }
 
     pub(super) fn source(&mut self) -> &mut R {
@@ -55,8 +59,9 @@ impl<R: Read> Decoded<R> {
             self.start()?;
         }
         let start = buffer.len();
-        let mut raw = std::mem::take(&mut self.head);
-        let end = {
+        let rest = self.head.split_off(size.min(self.head.len()));
+        let mut raw = std::mem::replace(&mut self.head, rest);
+        let end = self.head.is_empty() && {
             let wanted = size.saturating_sub(raw.len()).max(1) as u64;
             let target = if self.decoder.is_none() && raw.is_empty() { &mut *buffer } else { &mut raw };
             (&mut self.input).take(wanted).read_to_end(target)? == 0

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use event::Reject;
 
+use super::LONGEST_ROW;
 use super::decode::{Decoded, into_text};
 use super::gather::Gathered;
-use super::{BLOCK, LONGEST_ROW};
 use crate::rows::{Header, Rows, Span, by_column};
 use crate::table::Lines as Format;
 
@@ -72,9 +72,9 @@ impl LineSource {
         }
         let mut rows = Rows::default();
         let end = loop {
-            if !self.ended && self.buffer.len() < BLOCK {
-                self.ended = !input.read_more(&mut self.buffer, BLOCK)?;
-                if !self.ended && self.buffer.len() < BLOCK {
+            if !self.ended && self.buffer.len() < input.block {
+                self.ended = !input.read_more(&mut self.buffer, input.block)?;
+                if !self.ended && self.buffer.len() < input.block {
                     continue;
                 }
             }
@@ -87,7 +87,7 @@ impl LineSource {
                         return Ok(Some(rows));
                     }
                 }
-                None => self.ended = !input.read_more(&mut self.buffer, BLOCK)?,
+                None => self.ended = !input.read_more(&mut self.buffer, input.block)?,
             }
         };
         let rest = self.buffer.split_off(end);

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 
-use super::BLOCK;
 use super::decode::{Decoded, into_text};
 use super::gather::Gathered;
 
@@ -27,7 +26,7 @@ fn number_of(place: &str) -> u64 {
 /// The text, as far as it may be long, and whether that is all of it.
 pub(super) fn read<R: Read>(input: &mut Decoded<R>, most: usize) -> io::Result<(String, bool)> {
     let mut bytes = Vec::new();
-    while input.read_more(&mut bytes, BLOCK)? {
+    while input.read_more(&mut bytes, input.block)? {
         if bytes.len() > most {
             bytes.truncate(most);
             return Ok((into_text(bytes), false));

@@ -8,9 +8,9 @@ use event::reject::LONGEST_RAW;
 use quick_xml::escape::{resolve_xml_entity, unescape};
 use quick_xml::events::{BytesStart, Event};
 
+use super::LONGEST_ROW;
 use super::decode::{Decoded, text_of};
 use super::gather::Gathered;
-use super::{BLOCK, LONGEST_ROW};
 use crate::rows::Rows;
 
 /// Elements within each other are followed this far down.
@@ -297,7 +297,7 @@ impl<R: Read> BufRead for Reading<'_, R> {
             }
             self.source.buffer.clear();
             self.source.at = 0;
-            self.source.ended = !self.input.read_more(&mut self.source.buffer, BLOCK)?;
+            self.source.ended = !self.input.read_more(&mut self.source.buffer, self.input.block)?;
         }
         Ok(&self.source.buffer[self.source.at..])
     }

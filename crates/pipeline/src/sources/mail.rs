@@ -14,6 +14,7 @@ use self::parts::{Attachments, Caps, Content, Envelope, Part, Taken, Wanted};
 use super::http;
 use super::web::{self, Ask, Failed};
 use super::{Every, Found};
+use crate::accept::Input;
 use crate::run::{Collecting, Receipt};
 use crate::secret::Secret;
 
@@ -22,6 +23,16 @@ mod transfer;
 pub(super) mod wire;
 
 use self::wire::{Place, Tls};
+
+impl Content {
+    /// As it is handed over. Of a file this is the path: the content must be kept until it was taken in.
+    fn input(&mut self) -> Input {
+        match self {
+            Content::Bytes(bytes) => Input::Bytes(std::mem::take(bytes)),
+            Content::File(file) => Input::File(file.path().to_owned()),
+        }
+    }
+}
 
 /// Those of every mailbox; some have a meaning for one kind only, which says so.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,9 +8,9 @@ use event::reject::LONGEST_RAW;
 use super::fall::{self, Fall};
 use super::{Gathered, Value, push};
 use crate::rows::Rows;
+use crate::shape::LONGEST_ROW;
 use crate::shape::decode::{Decoded, text_of};
 use crate::shape::lines::too_long;
-use crate::shape::{BLOCK, LONGEST_ROW};
 use crate::table::JsonRow;
 
 /// Lists and objects within each other are followed this far down on the way to the rows.
@@ -108,6 +108,7 @@ impl Document {
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::NotJson(why)) => {
                 (self.next, self.beside) = (Next::Nothing, None);
+                self.read_ahead(input)?;
                 let raw = &self.buffer[self.at..];
                 rows.reject(self.number + 1, format!("from here on the document is not JSON: {why}"), raw);
             }
@@ -148,7 +149,7 @@ impl Document {
             }
             Some(b'{') if steps < self.path.len() => self.open(Open { object: true, steps, keyed: false }),
             _ if steps < self.path.len() => {
-                self.lies_beside(byte);
+                self.lies_beside(byte, input)?;
                 self.pass_by(byte, input)
             }
             _ => {
@@ -233,7 +234,7 @@ impl Document {
             Some(step) if step == key => self.next = Next::Value(inner.steps + 1),
             _ => {
                 let byte = self.peek(input)?;
-                self.lies_beside(byte);
+                self.lies_beside(byte, input)?;
                 self.pass_by(byte, input)?;
                 self.next = Next::Comma;
             }
@@ -259,10 +260,18 @@ impl Document {
     }
 
     /// Remembers the value that begins here, but for a null.
-    fn lies_beside(&mut self, begins: Option<u8>) {
+    fn lies_beside<R: Read>(&mut self, begins: Option<u8>, input: &mut Decoded<R>) -> io::Result<()> {
         if begins != Some(b'n') && self.beside.is_none() {
+            self.read_ahead(input)?;
             self.beside = Some(self.head(self.at));
         }
+        Ok(())
+    }
+
+    /// Sees to it that as much is at hand as a reject keeps.
+    fn read_ahead<R: Read>(&mut self, input: &mut Decoded<R>) -> io::Result<()> {
+        while self.buffer.len() - self.at < LONGEST_RAW && self.read_on(input)? {}
+        Ok(())
     }
 
     /// Passes over a value that holds no rows. Of lists, objects and texts only the end is looked for.
@@ -328,7 +337,7 @@ impl Document {
             return Ok(false);
         }
         self.buffer.drain(..std::mem::take(&mut self.at));
-        self.ended = !input.read_more(&mut self.buffer, BLOCK)?;
+        self.ended = !input.read_more(&mut self.buffer, input.block)?;
         Ok(true)
     }
 }

@@ -18,11 +18,10 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::{ContentType, HeaderName, HeaderValue, MessageParser};
 use memchr::memmem;
 use regex::Regex;
-use reqwest::Url;
 use tempfile::NamedTempFile;
+use url::Url;
 
 use super::transfer::Transfer;
-use crate::accept::Input;
 
 /// What is taken of a mail.
 #[derive(Clone, Debug, Default)]
@@ -90,14 +89,6 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// As it is handed over. Of a file this is the path: the content must be kept until it was taken in.
-    pub(super) fn input(&mut self) -> Input {
-        match self {
-            Content::Bytes(bytes) => Input::Bytes(std::mem::take(bytes)),
-            Content::File(file) => Input::File(file.path().to_owned()),
-        }
-    }
-
     /// In bytes of memory.
     pub(super) fn held(&self) -> u64 {
         match self {
