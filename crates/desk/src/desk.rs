@@ -149,7 +149,7 @@ fn feed_files(mut files: Vec<File>, location: &str, configuration: &Configuratio
     Ok(files)
 }
 
-fn files_in(folder: &Path) -> Result<Vec<File>> {
+pub(crate) fn files_in(folder: &Path) -> Result<Vec<File>> {
     let read = |path: &Path| std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()));
     let mut files = Vec::new();
     for provider in read(folder)? {

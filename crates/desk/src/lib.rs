@@ -5,6 +5,7 @@ mod actor;
 mod alarms;
 mod audit;
 mod backup;
+pub mod botnet;
 mod configuration;
 mod desk;
 mod feeds;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use event::time::{self, Micros};
 use event::{Field, Wrong, value};
+use regex::Regex;
 
 use crate::json_text;
 use crate::rows::{Header, Rows};
@@ -78,6 +79,7 @@ pub enum Converter {
     After(String),
     Strip(String),
     Split(String),
+    Find(Regex),
     Json,
     Map(Arc<Map>),
     Among(Arc<Map>),
@@ -139,6 +141,7 @@ pub const CONVERTERS: &[Definition] = &[
     with_text("after", "what stands after the last TEXT", Converter::After),
     with_text("strip", "without TEXT at its start", Converter::Strip),
     with_text("split", "for extra: a list of the pieces between TEXT", Converter::Split),
+    Definition { name: "find", about: "what the regular expression matches first, or its first group", parse: Parse::Other(find) },
     plain("json", "for extra: the cell is JSON", || Converter::Json),
     Definition { name: "map", about: "by [map.NAME]", parse: Parse::Lookup(Converter::Map) },
     Definition { name: "among", about: "by [map.NAME]: its first word that is among the cell's", parse: Parse::Lookup(Converter::Among) },
@@ -167,6 +170,10 @@ pub const CONVERTERS: &[Definition] = &[
 
 fn time_format(argument: &str) -> Option<Converter> {
     Some(if argument.is_empty() { Converter::Time } else { Converter::TimeFormat(argument.to_owned()) })
+}
+
+fn find(argument: &str) -> Option<Converter> {
+    Some(argument).filter(|pattern| !pattern.is_empty()).and_then(|pattern| Regex::new(pattern).ok()).map(Converter::Find)
 }
 
 fn zone(argument: &str) -> Option<Converter> {
@@ -310,6 +317,10 @@ impl Converter {
             Converter::After(mark) => word(text.rsplit_once(mark.as_str()).map(|(_, after)| after.trim())),
             Converter::Strip(mark) => word(Some(text.strip_prefix(mark.as_str()).unwrap_or(&text))),
             Converter::Split(mark) => Value::Json(list(text.split(mark.as_str())).into()),
+            Converter::Find(pattern) => {
+                let found = pattern.captures(&text);
+                word(found.as_ref().and_then(|found| found.get(1).or_else(|| found.get(0))).map(|found| found.as_str()))
+            }
             Converter::Json => {
                 let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
                 parsed.map_or(Value::Text(text), |parsed| Value::Json(parsed.to_string().into()))
@@ -544,6 +555,9 @@ mod tests {
         check("after :", "192.0.2.1", "nothing");
         check("strip [", "[2001:db8::1", "2001:db8::1");
         check("split ,", "a, b,,\"c\"", r#"["a","b","\"c\""]"#);
+        check("find [0-9]+", "port 443 of 80", "443");
+        check("find ([a-z]+)://|x", "see https://a.example", "https");
+        check("find ^no$", "yes", "nothing");
         check("json", r#"{"a": [1]}"#, r#"{"a":[1]}"#);
         check("map threat", "Botnet_CC", "c2-server");
         check("map threat", "other", "else");

@@ -27,9 +27,15 @@ pub(crate) fn samples_of(provider: &str) -> impl Iterator<Item = &'static [u8]> 
 
 /// Tables for enrichment.
 pub(crate) fn tables() -> desk::Bundled {
-    let text = |file: &str| {
-        let find = TABLES.iter().find(|(name, _)| *name == file);
-        String::from_utf8_lossy(find.expect("it is part of the project").1).into_owned()
-    };
-    desk::Bundled { malware_aliases: text("malware-aliases.toml"), impossible_addresses: text("impossible-addresses.json") }
+    desk::Bundled { malware_aliases: table("malware-aliases.toml"), impossible_addresses: table("impossible-addresses.json") }
+}
+
+/// What there is here for each of IntelMQ's bots.
+pub(crate) fn intelmq() -> String {
+    table("intelmq.toml")
+}
+
+fn table(file: &str) -> String {
+    let find = TABLES.iter().find(|(name, _)| *name == file);
+    String::from_utf8_lossy(find.expect("it is part of the project").1).into_owned()
 }

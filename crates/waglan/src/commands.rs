@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod feed;
 pub(crate) mod geo;
+pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod parse;
 pub(crate) mod query;
@@ -58,12 +59,17 @@ impl Place {
         Configuration::read(&self.configuration_files()?).map_err(|wrong| anyhow!("the configuration cannot be read: {wrong}"))
     }
 
+    /// Where `waglan.toml` lies, or would.
+    pub(crate) fn configuration_path(&self) -> Result<PathBuf> {
+        match &self.config {
+            Some(path) => Ok(path.clone()),
+            None => Ok(PathBuf::from(self.location()?).join("waglan.toml")),
+        }
+    }
+
     /// `waglan.toml`, and what lies in `conf.d` beside it.
     pub(crate) fn configuration_files(&self) -> Result<Vec<ConfigurationFile>> {
-        let path = match &self.config {
-            Some(path) => path.clone(),
-            None => PathBuf::from(self.location()?).join("waglan.toml"),
-        };
+        let path = self.configuration_path()?;
         let mut paths: Vec<PathBuf> = Vec::new();
         if self.config.is_some() || path.is_file() {
             paths.push(path.clone());

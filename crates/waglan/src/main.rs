@@ -52,6 +52,9 @@ enum Command {
     Parse(commands::parse::Parse),
     /// Take deliveries into the store
     Ingest(commands::ingest::Ingest),
+    /// Move in from another system: its configuration, its history
+    #[command(subcommand)]
+    Import(commands::import::Import),
     /// The service: look at every source when it is due, and take in what comes
     Run(commands::run::Run),
     /// Who hears that a feed is silent or strange
@@ -123,6 +126,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Feed(command) => command.run(&place).await,
         Command::Parse(command) => command.run(&place),
         Command::Ingest(command) => command.run(&place).await,
+        Command::Import(command) => command.run(&place).await,
         Command::Run(command) => command.run(&place).await,
         Command::Alarms(command) => command.run(&place).await,
         Command::Reread(command) => command.run(&place).await,

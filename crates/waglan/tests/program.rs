@@ -7,6 +7,8 @@ mod alarms;
 mod exchanges;
 #[path = "program/mail.rs"]
 mod mail;
+#[path = "program/moving.rs"]
+mod moving;
 #[path = "program/running.rs"]
 mod running;
 #[path = "program/safety.rs"]

@@ -25,7 +25,7 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The feed's own `fetch` if not given. `{NAME}` stands for what `fill` says, `{day}`, `{yesterday}`, `{month}` and `{year}` for
-    /// the date, UTC.
+    /// the date, UTC, and `{day-2:%Y%m%d}` for one in another form.
     url: Option<String>,
     fill: BTreeMap<String, Secret>,
     /// A form to send: then the request is a POST.
@@ -92,6 +92,26 @@ impl Source for Http {
     fn collect<'a>(&'a self, at_work: &'a Collecting) -> BoxFuture<'a, Result<()>> {
         self.look(at_work).boxed()
     }
+}
+
+/// A date in an address: `day`, `yesterday`, `day-2`, `month`, `year`; with strftime's letters for year, month and day behind a
+/// colon, such as `yesterday:%Y%m%d`.
+fn date(name: &str, today: i32) -> Option<String> {
+    let (what, format) = name.split_once(':').map_or((name, None), |(what, format)| (what, Some(format)));
+    let (back, usual) = match what {
+        "day" => (0, "%Y-%m-%d"),
+        "yesterday" => (1, "%Y-%m-%d"),
+        "month" => (0, "%Y-%m"),
+        "year" => (0, "%Y"),
+        what => (what.strip_prefix("day-")?.parse::<u16>().ok()?.into(), "%Y-%m-%d"),
+    };
+    let day = time::day_name(today - back);
+    let mut parts = day.split('-');
+    let mut text = format.unwrap_or(usual).to_owned();
+    for letter in ["%Y", "%m", "%d"] {
+        text = text.replace(letter, parts.next().unwrap_or_default());
+    }
+    (!text.contains('%')).then_some(text)
 }
 
 impl Http {
@@ -163,18 +183,14 @@ impl Http {
 
     /// The address with all places filled.
     fn filled(&self, now: Micros, reveal: impl Fn(&Secret) -> Result<String>) -> Result<Url> {
-        let day = |days: i32| time::day_name(time::day(now) - days);
-        let (today, month) = (day(0), time::month_name(time::day(now)));
+        let today = time::day(now);
         let (mut url, mut rest) = (String::new(), self.url.as_str());
         while let Some((before, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').ok_or_else(|| anyhow!("url: a {{ is not closed"))?;
             url += before;
-            url += &match name {
-                "day" => today.clone(),
-                "yesterday" => day(1),
-                "month" => month.clone(),
-                "year" => today.split('-').next().unwrap_or_default().to_owned(),
-                name => reveal(self.settings.fill.get(name).ok_or_else(|| anyhow!("url: fill does not say what {{{name}}} is"))?)?,
+            url += &match date(name, today) {
+                Some(date) => date,
+                None => reveal(self.settings.fill.get(name).ok_or_else(|| anyhow!("url: fill does not say what {{{name}}} is"))?)?,
             };
             rest = after;
         }
@@ -276,4 +292,29 @@ fn word_at(page: &Page, path: &str) -> Result<Option<String>> {
         Some(serde_json::Value::Number(number)) => Some(number.to_string()),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Option<&str>) {
+        let today = time::day(time::parse("2026-03-01").expect("a day"));
+        assert_eq!(date(name, today).as_deref(), expected, "{name}");
+    }
+
+    #[test]
+    fn dates_in_addresses() {
+        check("day", Some("2026-03-01"));
+        check("yesterday", Some("2026-02-28"));
+        check("day-2", Some("2026-02-27"));
+        check("month", Some("2026-03"));
+        check("year", Some("2026"));
+        check("yesterday:%Y/%m/%Y-%m-%d", Some("2026/02/2026-02-28"));
+        check("day:%Y%m%d", Some("20260301"));
+        check("day:%H", None);
+        check("day-x", None);
+        check("key", None);
+    }
 }
