@@ -2,7 +2,7 @@
 //! that the second time costs nothing.
 //!
 //! Tests ask for what was prepared by `std::env::var_os`: `WAGLAN_TEST_PYTHON` is a Python with other engines that read our
-//! tables as they lie, `WAGLAN_TEST_DOVECOT` a mail server.
+//! tables as they lie, `WAGLAN_TEST_DOVECOT` a mail server, `WAGLAN_TEST_POSTGRES` the folder of PostgreSQL's programs.
 
 mod python;
 mod system;
@@ -16,6 +16,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<Outcome> {
     let mut tests = cargo::cargo();
     tests.args(["test", "--no-fail-fast"]).args(scope(arguments)).args(arguments).env("WAGLAN_TEST_PYTHON", python);
     tests.envs(system::dovecot().map(|dovecot| ("WAGLAN_TEST_DOVECOT", dovecot)));
+    tests.envs(system::postgres().map(|folder| ("WAGLAN_TEST_POSTGRES", folder)));
     let outcome = cargo::finish(&mut tests)?;
     if !system::can_mount() {
         eprintln!("Not tried: a disk that is full or read-only, since this system lets nobody mount a small one.");

@@ -10,6 +10,7 @@ mod configuration;
 mod desk;
 mod feeds;
 mod health;
+mod history;
 mod intake;
 mod maintenance;
 mod queries;
@@ -25,6 +26,8 @@ pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use health::HealthReport;
+pub use history::{History, Progress};
+pub use pipeline::eventdb::EventDb;
 pub use pipeline::{
     Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Pushing, Queue, Reread, Secret, Source, Tally, Tls, Unread, What,
     Worker, fetch, find, open as open_delivery, pick, read, require,

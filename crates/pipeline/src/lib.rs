@@ -4,6 +4,7 @@
 mod accept;
 mod clock;
 mod count;
+pub mod eventdb;
 mod fetch;
 pub mod health;
 mod ingest;

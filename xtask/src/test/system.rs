@@ -21,12 +21,22 @@ const NEEDS: &[Need] = &[
         packages: &["dovecot-imapd", "dovecot-pop3d"],
         is_there: || dovecot().is_some() && has_protocols(),
     },
+    Need { what: "a server of PostgreSQL", packages: &["postgresql"], is_there: || postgres().is_some() },
     Need { what: "openssl, which makes certificates", packages: &["openssl"], is_there: || works("openssl", &["version"]) },
 ];
 
 /// A mail server: on Debian it is not in everybody's path.
 pub(super) fn dovecot() -> Option<&'static str> {
     ["dovecot", "/usr/sbin/dovecot"].into_iter().find(|dovecot| works(dovecot, &["--version"]))
+}
+
+/// The folder of PostgreSQL's programs: on Debian one for each version, and in nobody's path.
+pub(super) fn postgres() -> Option<std::path::PathBuf> {
+    let has_server = |folder: &std::path::PathBuf| folder.join("initdb").is_file() && folder.join("psql").is_file();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut folders: Vec<_> = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).filter(has_server).collect();
+    folders.sort();
+    folders.pop().or_else(|| Some(std::path::PathBuf::from("/usr/bin")).filter(has_server))
 }
 
 /// The protocols come in packages of their own, and are asked for by what these bring.

@@ -13,6 +13,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["store"]),
     ("reqwest", &["pipeline", "notify"]),
     ("ureq", &["pipeline"]),
+    // Of others' databases too.
     ("sqlx", &["records", "pipeline"]),
     ("sea-orm", &["records"]),
     ("rusqlite", &["records"]),

@@ -83,7 +83,7 @@ const MOST: u64 = 64 << 30;
 
 /// What became of all.
 #[derive(Default)]
-struct Done {
+pub(crate) struct Done {
     taken: usize,
     rejects: bool,
     /// Said at the end, where they are seen.
@@ -92,7 +92,7 @@ struct Done {
 
 impl Done {
     /// One report in one line.
-    fn tell(&mut self, outcome: Outcome) {
+    pub(crate) fn tell(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Refused { origin, why } => self.refused.push(why.context(origin)),
             Outcome::Known(delivery) => {
@@ -110,7 +110,7 @@ impl Done {
         }
     }
 
-    fn end(mut self) -> Result<Ended> {
+    pub(crate) fn end(mut self) -> Result<Ended> {
         if self.taken == 0 && self.refused.len() == 1 {
             return Err(self.refused.remove(0));
         }

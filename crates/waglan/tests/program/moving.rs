@@ -1,10 +1,14 @@
-//! Moving in from IntelMQ: its configuration.
+//! Moving in from IntelMQ: its configuration, its history, and both beside each other.
 
-use std::os::unix::fs::PermissionsExt;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{run, told, waglan, written};
+use super::{packed, query, run, told, value, waglan, written};
 
 /// A botnet in the form of IntelMQ's own example: two feeds, experts, a file; and beside it what else there is.
 const RUNTIME: &str = r#"
@@ -254,4 +258,217 @@ fn a_botnet_of_before_version_3_and_what_is_none() {
         bomb += &format!("{other}: &{other} [{}]\n", vec![format!("*{one}"); 9].join(", "));
     }
     wrong(&bomb, "it cannot be read");
+}
+
+/// Events of three feeds, as IntelMQ's file output writes them.
+const HISTORY: &str = r#"{"classification.taxonomy": "malicious-code", "classification.type": "infected-system", "extra.tag": "mirai", "feed.name": "Sinkhole", "feed.provider": "Example", "malware.name": "mirai", "raw": "MTkyLjAuMi41LG1pcmFp", "source.ip": "192.0.2.5", "time.observation": "2023-06-01T12:00:05+00:00", "time.source": "2023-06-01T11:58:00+00:00"}
+{"classification.taxonomy": "fraud", "classification.type": "phishing", "feed.name": "Phish", "feed.provider": "Example", "source.url": "https://login.example.com/a?b=c", "time.observation": "2023-06-01T12:00:06+00:00", "time.source": "2023-06-01T10:00:00+00:00"}
+{"classification.taxonomy": "vulnerable", "classification.type": "vulnerable-system", "extra": {"version": "4.0.1", "tags": ["a", "b"]}, "feed.name": "Scan", "feed.provider": "Other", "source.ip": "2001:db8::9", "source.port": 27017, "time.observation": "2024-06-01T12:00:07+00:00"}
+"#;
+
+#[test]
+fn a_history_of_several_feeds_keeps_whose_its_events_were() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let path = written(&folder, "events.txt.gz", packed(HISTORY.as_bytes(), flate2::Compression::default()));
+    let ingested = run(waglan(&data).args(["ingest", "--feed", "intelmq/history"]).arg(&path));
+    assert!(told(&ingested).contains("intelmq/history: 3 rows, 3 new events"), "{}", told(&ingested));
+    assert_eq!(
+        query(
+            &data,
+            "SELECT feed_provider, feed_name, date_trunc('minute', time_source) AS seen, classification_type AS type, extra \
+             FROM events ORDER BY time_source"
+        ),
+        "feed_provider,feed_name,seen,type,extra\n\
+         Example,Phish,2023-06-01T10:00:00Z,phishing,\n\
+         Example,Sinkhole,2023-06-01T11:58:00Z,infected-system,\"{\"\"tag\"\":\"\"mirai\"\"}\"\n\
+         Other,Scan,2024-06-01T12:00:00Z,vulnerable-system,\"{\"\"tags\"\":[\"\"a\"\",\"\"b\"\"],\"\"version\"\":\"\"4.0.1\"\"}\"\n"
+    );
+    // The row as it came stays in the report.
+    let report = value(&data, "SELECT report_id FROM deliveries");
+    assert_eq!(report.len(), 32);
+    let more = format!(
+        "{HISTORY}{}",
+        r#"{"classification.type": "spam", "feed.name": "Spam", "source.ip": "192.0.2.6", "time.source": "2023-07-01T00:00:00+00:00"}"#
+    );
+    let again = run(waglan(&data).args(["ingest", "--feed", "intelmq/history"]).arg(written(&folder, "more.txt", more)));
+    assert!(told(&again).contains("intelmq/history: 4 rows, 1 new events, 3 repeated"), "{}", told(&again));
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "4");
+}
+
+/// A real server of PostgreSQL, for nobody but this test.
+struct Postgres {
+    folder: TempDir,
+    port: u16,
+    programs: PathBuf,
+    server: Child,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Fast: children go with their parent when it is told to stop.
+        let _gone = self.as_its_user("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.folder.path().join("data")).output();
+        let _gone = self.server.kill();
+        let _gone = self.server.wait();
+    }
+}
+
+/// A command as an unprivileged user: the server refuses to run as the system's own.
+fn unprivileged(program: &Path) -> Command {
+    let is_root = std::fs::metadata("/proc/self").expect("Linux").uid() == 0;
+    if !is_root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command
+}
+
+impl Postgres {
+    fn start() -> Postgres {
+        let programs = PathBuf::from(std::env::var_os("WAGLAN_TEST_POSTGRES").unwrap_or_else(|| "/usr/lib/postgresql/15/bin".into()));
+        let folder = TempDir::new().expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("writable");
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("ours");
+        if std::fs::metadata("/proc/self").expect("Linux").uid() == 0 {
+            std::os::unix::fs::chown(&data, Some(65534), Some(65534)).expect("root may");
+        }
+        let password = written(&folder, "password", "hush-hush");
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).expect("ours");
+        let mut command = unprivileged(&programs.join("initdb"));
+        command
+            .args(["-U", "cert", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C", "--pwfile"])
+            .arg(&password)
+            .arg("-D")
+            .arg(&data);
+        let made = command.current_dir("/").output().expect("PostgreSQL is there; `cargo xtask test` installs it");
+        assert!(made.status.success(), "{}", told(&made));
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+        let mut command = unprivileged(&programs.join("postgres"));
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "unix_socket_directories=", "-D"]).arg(&data);
+        let server = command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let postgres = Postgres { folder, port, programs, server };
+        let until = Instant::now() + Duration::from_secs(60);
+        while !postgres.sql_as("postgres", "SELECT 1").status.success() {
+            assert!(Instant::now() < until, "PostgreSQL does not come");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _open = TcpStream::connect(("127.0.0.1", postgres.port)).expect("it listens");
+        postgres
+    }
+
+    fn as_its_user(&self, program: &str) -> Command {
+        let mut command = unprivileged(&self.programs.join(program));
+        command.current_dir("/");
+        command
+    }
+
+    fn sql_as(&self, database: &str, sql: &str) -> std::process::Output {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "cert", "-v", "ON_ERROR_STOP=1", "-qAt", "-c", sql, database]);
+        command.env("PGPASSWORD", "hush-hush").stdin(Stdio::null()).output().expect("psql is there")
+    }
+
+    #[track_caller]
+    fn sql(&self, sql: &str) {
+        let output = self.sql_as("postgres", sql);
+        assert!(output.status.success(), "{}", told(&output));
+    }
+
+    fn import(&self, data: &Path) -> Command {
+        let mut command = waglan(data);
+        command.args(["import", "eventdb", "--url", &format!("postgresql://cert@127.0.0.1:{}/postgres", self.port), "--password-file"]);
+        command.arg(self.folder.path().join("password"));
+        command
+    }
+}
+
+/// In the image of IntelMQ's: a column for each field that is used here, by its types; and rows as its output writes them.
+const TABLE: &str = r#"
+CREATE TYPE severity_enum AS ENUM ('critical', 'high', 'medium', 'low', 'info', 'undefined');
+CREATE TABLE events (
+    "id" BIGSERIAL UNIQUE PRIMARY KEY, "classification.identifier" text, "classification.taxonomy" varchar(100),
+    "classification.type" text, "destination.ip" inet, "extra" jsonb, "feed.accuracy" real, "feed.name" text,
+    "feed.provider" text, "malware.name" text, "severity" severity_enum, "source.allocated" timestamp with time zone,
+    "source.asn" integer, "source.geolocation.latitude" real, "source.ip" inet, "source.network" inet, "source.port" integer,
+    "source.tor_node" boolean, "source.url" text, "time.observation" timestamp with time zone, "time.source" timestamp with time zone
+);
+CREATE TABLE raws (event_id bigint PRIMARY KEY, raw text);
+INSERT INTO events ("classification.type", "classification.taxonomy", "feed.provider", "feed.name", "feed.accuracy", "source.ip", "source.network",
+    "source.port", "source.asn", "source.geolocation.latitude", "source.tor_node", "source.allocated", "severity", "extra", "time.source", "time.observation")
+  SELECT 'infected-system', 'malicious-code', 'Example', CASE WHEN n % 2 = 0 THEN 'Even' ELSE 'Odd' END, 100, ('192.0.' || n / 256 || '.' || n % 256)::inet,
+    '192.0.0.0/16', 1000 + n, 64496, 22.3, false, '2001-01-01 00:00+00', 'high', json_build_object('number', n, 'deep', json_build_object('a', 'b')),
+    timestamptz '2024-05-01 08:00+08' + n * interval '1 hour', timestamptz '2024-05-01 00:00:05+00' + n * interval '1 hour'
+  FROM generate_series(0, 999) n;
+INSERT INTO raws SELECT id, encode(convert_to('row ' || id, 'UTF8'), 'base64') FROM events;
+"#;
+
+#[test]
+fn an_event_database_is_taken_in_report_by_report_and_goes_on_where_it_was() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let imported = run(postgres.import(&data).args(["--rows", "300", "--until", "2024-06-01"]));
+    assert_eq!(imported.status.code(), Some(0), "{}", told(&imported));
+    assert!(told(&imported).ends_with("744 rows in 3 reports, up to the event 744\n"), "{}", told(&imported));
+    assert_eq!(
+        query(
+            &data,
+            "SELECT feed_name, count(*) AS events, min(time_source) AS first, max(source_port) AS port, min(severity) AS severity, \
+             min(source_network) AS network, min(source_allocated) AS allocated FROM events GROUP BY 1 ORDER BY 1"
+        ),
+        "feed_name,events,first,port,severity,network,allocated\n\
+         Even,372,2024-05-01T00:00:00Z,1742,high,192.0.0.0/16,2001-01-01T00:00:00Z\n\
+         Odd,372,2024-05-01T01:00:00Z,1743,high,192.0.0.0/16,2001-01-01T00:00:00Z\n"
+    );
+    assert_eq!(
+        value(&data, "SELECT extra FROM events WHERE source_port = 1000"),
+        "\"{\"\"deep.a\"\":\"\"b\"\",\"\"eventdb_id\"\":1,\"\"number\"\":0}\""
+    );
+    let names = query(&data, "SELECT origin, rows FROM deliveries ORDER BY time");
+    assert!(names.contains("-events-1-300.jsonl,300\n") && names.contains("-events-601-744.jsonl,144\n"), "{names}");
+
+    // The same once more adds nothing; all of it the rest, and what is written later comes with the next.
+    let again = run(postgres.import(&data).args(["--rows", "300", "--until", "2024-06-01"]));
+    assert!(told(&again).ends_with("744 rows in 3 reports, up to the event 744\n"), "{}", told(&again));
+    let all = run(postgres.import(&data).args(["--rows", "300"]));
+    assert!(told(&all).ends_with("1000 rows in 4 reports, up to the event 1000\n"), "{}", told(&all));
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000");
+    postgres.sql(r#"INSERT INTO events ("classification.type", "source.ip", "time.source") VALUES ('spam', '198.51.100.1', '2025-01-01')"#);
+    assert_eq!(run(&mut postgres.import(&data)).status.code(), Some(0));
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "1001");
+
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = run(waglan(&data).args(["import", "eventdb", "--url"]).args(arguments));
+        assert!(output.status.code() == Some(2) && told(&output).contains(expected), "{}", told(&output));
+    };
+    refused(&["postgresql://cert:hush@127.0.0.1/x"], "a password does not stand in the address");
+    refused(&["mysql://cert@127.0.0.1/x"], "none of PostgreSQL");
+    let missing = run(postgres.import(&data).args(["--table", "nothing"]));
+    assert!(
+        missing.status.code() == Some(2) && told(&missing).contains("there is no table \"nothing\": --table says which"),
+        "{}",
+        told(&missing)
+    );
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on_and_counts_nothing_twice() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    for wait in [300, 700, 1500] {
+        let mut child = postgres.import(&data).args(["--rows", "50"]).stderr(Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(wait));
+        let _gone = child.kill();
+        let _gone = child.wait();
+    }
+    let imported = run(postgres.import(&data).args(["--rows", "50"]));
+    assert_eq!(imported.status.code(), Some(0), "{}", told(&imported));
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000");
+    assert_eq!(value(&data, "SELECT CAST(sum(events) AS BIGINT) FROM deliveries"), "1000");
 }
