@@ -413,7 +413,7 @@ fn our_scope(bot: &Bot) -> Option<(&'static str, Vec<String>)> {
 }
 
 /// The feed that is fetched at this address, whichever scheme it has. What stands for something else in the address is none.
-fn by_address<'c>(catalog: &'c Catalog, address: &str) -> Option<&'c Feed> {
+pub(crate) fn by_address<'c>(catalog: &'c Catalog, address: &str) -> Option<&'c Feed> {
     let wanted = plain(address)?;
     catalog.feeds().find(|feed| feed.fetch.as_deref().and_then(plain).is_some_and(|fetch| fetch == wanted))
 }

@@ -6,6 +6,7 @@ mod alarms;
 mod audit;
 mod backup;
 pub mod botnet;
+pub mod compare;
 mod configuration;
 mod desk;
 mod feeds;

@@ -321,6 +321,11 @@ impl Tables {
         })
     }
 
+    /// The one name of a malware's family, where this is another spelling of it.
+    pub fn family(&self, spelling: &str) -> Option<&str> {
+        self.aliases().find_map(|aliases| aliases.canonical(spelling))
+    }
+
     pub(crate) fn aliases(&self) -> impl Iterator<Item = &Aliases> {
         self.parts.iter().filter_map(|part| match &part.content {
             Content::Aliases(aliases) => Some(aliases),

@@ -2,6 +2,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod backup;
+pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;

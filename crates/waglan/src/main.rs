@@ -55,6 +55,8 @@ enum Command {
     /// Move in from another system: its configuration, its history
     #[command(subcommand)]
     Import(commands::import::Import),
+    /// Beside an IntelMQ that reads the same feeds: what is the same, what differs, and why
+    Compare(commands::compare::Compare),
     /// The service: look at every source when it is due, and take in what comes
     Run(commands::run::Run),
     /// Who hears that a feed is silent or strange
@@ -127,6 +129,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Parse(command) => command.run(&place),
         Command::Ingest(command) => command.run(&place).await,
         Command::Import(command) => command.run(&place).await,
+        Command::Compare(command) => command.run(&place).await,
         Command::Run(command) => command.run(&place).await,
         Command::Alarms(command) => command.run(&place).await,
         Command::Reread(command) => command.run(&place).await,

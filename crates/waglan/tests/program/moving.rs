@@ -472,3 +472,108 @@ fn an_import_that_is_killed_goes_on_and_counts_nothing_twice() {
     assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000");
     assert_eq!(value(&data, "SELECT CAST(sum(events) AS BIGINT) FROM deliveries"), "1000");
 }
+
+/// What IntelMQ would have made of the list of one day below, but for what it got otherwise.
+const THERE: &str = r#"{"feed.provider": "CINS Army", "feed.name": "CINS Army List", "classification.type": "blacklist", "classification.taxonomy": "other", "source.ip": "192.0.2.1", "time.source": "2026-03-03T06:00:10+00:00", "time.observation": "2026-03-03T06:00:10+00:00", "raw": "eA=="}
+{"feed.provider": "CINS Army", "feed.name": "CINS Army List", "classification.type": "blacklist", "classification.taxonomy": "other", "source.ip": "192.0.2.1", "time.source": "2026-03-03T12:00:10+00:00", "time.observation": "2026-03-03T12:00:10+00:00"}
+{"feed.provider": "CINS Army", "feed.name": "CINS Army List", "classification.type": "blacklist", "classification.taxonomy": "other", "source.ip": "192.0.2.2", "source.geolocation.cc": "XM", "time.source": "2026-03-03T06:00:10+00:00", "time.observation": "2026-03-03T06:00:10+00:00"}
+{"feed.provider": "CINS Army", "feed.name": "CINS Army List", "classification.type": "blacklist", "classification.taxonomy": "other", "source.ip": "198.51.100.77", "time.source": "2026-03-03T06:00:10+00:00", "time.observation": "2026-03-03T06:00:10+00:00"}
+{"feed.provider": "Partner", "feed.name": "Unknown", "classification.type": "spam", "source.ip": "203.0.113.9", "time.source": "2026-03-03T06:00:10+00:00", "time.observation": "2026-03-03T06:00:10+00:00"}
+no event
+"#;
+
+#[test]
+fn beside_intelmq_each_difference_has_its_cause() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = written(&folder, "ci-badguys.txt", "192.0.2.1\n192.0.2.2\n192.0.2.3\n192.0.2.300\n");
+    run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-03T06:00:00Z"]).arg(&list));
+    let there = written(&folder, "events.txt.gz", packed(THERE.as_bytes(), flate2::Compression::default()));
+    let compare = |arguments: &[&str]| run(waglan(&data).args(["compare", "--format", "csv"]).arg(&there).args(arguments));
+
+    let output = compare(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counts = |feed: &str| -> Vec<String> {
+        let rows = said.lines().filter(|line| line.starts_with(&format!("{feed},events,")));
+        rows.map(|line| line.split(',').skip(2).take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(counts("cins/army"), ["events there 4", "events here 3", "same 0", "differing 2", "only there 2", "only here 1"], "{said}");
+    for expected in [
+        "cins/army,only there,,1,false,2026-03-03T06:00:10Z blacklist source.ip=198.51.100.77,",
+        "cins/army,only here,,1,false,,2026-03-03T00:00:00Z blacklist source.ip=192.0.2.3",
+        "cins/army,day of the list,time.source,2,true,2026-03-03T06:00:10Z,2026-03-03T00:00:00Z",
+        "cins/army,once a day here,,1,true,",
+        "cins/army,enrichment,source.geolocation.cc,1,true,XM,",
+        "Partner/Unknown,no feed here,,1,false,2026-03-03T06:00:10Z spam source.ip=203.0.113.9,",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(
+        told(&output).contains("1 lines are no events") && told(&output).contains("3 differences are not explained"),
+        "{}",
+        told(&output)
+    );
+
+    // What somebody says of a feed holds; a feed may be left out.
+    let map = written(&folder, "map.toml", "\"Partner/Unknown\" = \"-\"\n");
+    let output = compare(&["--map", &map.display().to_string()]);
+    assert!(
+        !String::from_utf8_lossy(&output.stdout).contains("Partner/Unknown") && told(&output).contains("2 differences are not explained")
+    );
+}
+
+#[test]
+fn what_both_say_is_the_same_in_any_spelling() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    // A store, if an empty one.
+    run(waglan(&data).args(["ingest", "--feed", "cins/army"]).arg(written(&folder, "ci-badguys.txt", "192.0.2.1\n")));
+    let both = r#""feed.provider": "Example", "feed.name": "Test", "time.source": "2026-03-03T06:00:00+00:00""#;
+    let pair = |there: &str, here: &str| {
+        let there = written(&folder, "there.json", format!("{{{both}, {there}}}\n"));
+        let here = written(&folder, "here.json", format!("{{{both}, {here}}}\n"));
+        let output = run(waglan(&data).args(["compare", "--format", "csv", "--with"]).arg(here).arg(there));
+        let differences: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .skip(1)
+            .filter(|line| !line.contains(",events,"))
+            .map(|line| line.trim_start_matches("Example/Test,").to_owned())
+            .collect();
+        (output.status.code(), differences.join("\n"))
+    };
+    let check = |there: &str, here: &str, code: i32, expected: &str| {
+        assert_eq!(pair(there, here), (Some(code), expected.to_owned()));
+    };
+    check(r#""source.ip": "192.0.2.1""#, r#""source.ip": "192.0.2.1""#, 0, "");
+    check(
+        r#""source.url": "hxxp://Bad.example/x""#,
+        r#""source.url": "http://bad.example/x", "source.fqdn": "bad.example""#,
+        0,
+        "spelling,source.url,1,true,hxxp://Bad.example/x,http://bad.example/x\nout of the URL,source.fqdn,1,true,,bad.example",
+    );
+    check(
+        r#""source.ip": "192.0.2.1", "classification.type": "c&c""#,
+        r#""source.ip": "192.0.2.1", "classification.type": "c2-server", "severity": "high""#,
+        0,
+        "type renamed,classification.type,1,true,c&c,c2-server\nby the table,severity,1,true,,high",
+    );
+    check(
+        r#""source.ip": "192.0.2.1", "malware.name": "heodo", "source.port": 99999"#,
+        r#""source.ip": "192.0.2.1", "malware.name": "emotet", "extra.port": "99999""#,
+        0,
+        "family's name,malware.name,1,true,heodo,emotet\nkept in extra,source.port,1,true,99999,\nmore in extra here,extra.port,1,true,,99999",
+    );
+    check(
+        r#""source.ip": "192.0.2.1", "status": "up""#,
+        r#""source.ip": "192.0.2.1", "status": "down""#,
+        1,
+        "differs,status,1,false,up,down",
+    );
+    check(
+        r#""source.ip": "192.0.2.1""#,
+        r#""source.ip": "192.0.2.2""#,
+        1,
+        "only here,,1,false,,2026-03-03T06:00:00Z  source.ip=192.0.2.2\nno feed here,,1,false,2026-03-03T06:00:00Z  source.ip=192.0.2.1,",
+    );
+}
