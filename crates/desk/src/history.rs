@@ -25,7 +25,7 @@ pub struct History {
 
 /// How far an import has come. What it says is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct Imported {
     version: u32,
     /// What is read, and into which feed.
     of: String,
@@ -50,7 +50,7 @@ impl Desk {
         history: &History,
         now: Micros,
         each: &mut (dyn FnMut(Outcome) + Send),
-    ) -> Result<Progress> {
+    ) -> Result<Imported> {
         actor.require(Action::Ingest)?;
         let of = Of::Feed(history.feed.clone());
         self.require(&of)?;
@@ -58,8 +58,8 @@ impl Desk {
         let said = |time: Option<Micros>| time.map_or_else(|| "-".to_owned(), time::iso);
         let what = format!("{place} from {} to {} as {}", said(history.from.since), said(history.from.until), history.feed);
         let path = self.tables_folder()?.join("imports").join(format!("{}.json", slug(&what)));
-        let before = if history.again { Progress::default() } else { Progress::read(&path)? };
-        let mut progress = Progress { of: what, ..before };
+        let before = if history.again { Imported::default() } else { Imported::read(&path)? };
+        let mut progress = Imported { of: what, ..before };
         let mut events = history.from.open().await?;
         let mut after = (progress.last - AGAIN).max(i64::MIN + AGAIN);
         if progress.reports == 0 {
@@ -104,13 +104,13 @@ impl Desk {
     }
 }
 
-impl Progress {
-    fn read(path: &Path) -> Result<Progress> {
+impl Imported {
+    fn read(path: &Path) -> Result<Imported> {
         let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Progress::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Imported::default()),
             text => text.with_context(|| format!("reading {}", path.display()))?,
         };
-        let progress: Progress = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        let progress: Imported = serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         if progress.version > VERSION {
             bail!("{} was written by a later version of the program", path.display());
         }
@@ -122,7 +122,7 @@ impl Progress {
         let folder = path.parent().context("it lies in a folder")?;
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer_pretty(&mut file, &Progress { version: VERSION, ..self.clone() })?;
+        serde_json::to_writer_pretty(&mut file, &Imported { version: VERSION, ..self.clone() })?;
         file.as_file().sync_all()?;
         file.persist(path).with_context(|| format!("writing {}", path.display()))?;
         Ok(())

@@ -27,7 +27,7 @@ pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
 pub use health::HealthReport;
-pub use history::{History, Progress};
+pub use history::{History, Imported};
 pub use pipeline::eventdb::EventDb;
 pub use pipeline::{
     Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Pushing, Queue, Reread, Secret, Source, Tally, Tls, Unread, What,
