@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use event::Field;
 use event::time::Micros;
 use feed::Feed;
 use feed::unpack::{Caps, Packing, unpack};
+use pipeline::sources::tcp;
 use pipeline::{Enrichment, NotKept};
 use store::{AtWork, Compacted, Compaction, Days, Delivery, Erasing, Erasure, Expiring, FeedDays, Retained, Retention, Vacuumed, Work};
 use tracing::instrument;
@@ -16,6 +18,21 @@ use tracing::instrument;
 use crate::actor::{Action, Actor};
 use crate::configuration::most_specific;
 use crate::desk::Desk;
+
+/// How long an erasure waits for what a process at work is about to store.
+const TO_STORE: Duration = Duration::from_secs(90);
+
+/// What the erasure of a person did, and did not.
+#[derive(Clone, Debug)]
+pub struct ErasedPerson {
+    pub erasure: Erasure,
+    /// Messages that were taken out of what was sent and is not stored.
+    pub messages: u64,
+    /// Files with messages that say it too, which a process at work is about to store.
+    pub in_use: Vec<PathBuf>,
+    /// What may say it and cannot be looked through, in words.
+    pub out_of_reach: Vec<String>,
+}
 
 impl Desk {
     /// Merges small files, all of them.
@@ -119,18 +136,32 @@ impl Desk {
     }
 
     /// Erases what was said of a person, by values such as an address of mail. The audit trail does not repeat them.
-    pub async fn erase_person(&self, actor: &Actor, values: &[String], reason: &str, now: Micros) -> Result<Erasure> {
+    ///
+    /// What sources keep that is not stored is looked through as well, but what a process at work is about to store; for that it is
+    /// waited, and if it does not end, it is said.
+    pub async fn erase_person(&self, actor: &Actor, values: &[String], reason: &str, now: Micros) -> Result<ErasedPerson> {
         actor.require(Action::Erase)?;
         if store::says(reason, values) {
             bail!("the reason names what is to be erased, and is kept for ever: say it without");
         }
         self.audit.write(actor, Action::Erase, &format!("a person: {reason}"), now)?;
+        let (memories, is_meant) = (self.memories_folder()?, store::saying(values));
+        let sifted = |take_out| tokio::task::block_in_place(|| tcp::sift(&memories, &is_meant, take_out));
+        let since = Instant::now();
+        while !sifted(false)?.in_use.is_empty() && since.elapsed() < TO_STORE {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         let at_work = self.store.begin(Work::Erasure).await?;
+        let waiting = sifted(true)?;
         self.take_up_the_abandoned(now).await?;
         let done = self.store.erase_person(values, &erasing(actor, reason, now)).await?;
         self.intake().count_erased(&self.store.partly_erased().await?, now).await?;
         self.forget(&at_work, now).await?;
-        Ok(done)
+        let mut out_of_reach = Vec::new();
+        for (name, source) in &self.configuration.source {
+            out_of_reach.extend(source.keeps().into_iter().map(|kept| format!("{kept} (source {name})")));
+        }
+        Ok(ErasedPerson { erasure: done, messages: waiting.messages, in_use: waiting.in_use, out_of_reach })
     }
 
     /// Counts sightings anew, so that none speaks of what was erased, and deletes whatever held it.

@@ -139,6 +139,13 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 impl Settings {
+    /// Where what was handed in lies beside the store, out of an erasure's reach; in words.
+    pub fn keeps(&self) -> Vec<String> {
+        let queue = self.redis.as_ref().and_then(redis::Settings::refused).map(|queue| format!("the queue {queue} in Redis"));
+        let folder = self.folder.as_ref().map(|folder| format!("the folder {} and what was put aside in it", folder.path().display()));
+        queue.into_iter().chain(folder).collect()
+    }
+
     /// What a section comes to.
     pub fn plan(&self, name: &str, catalog: &Catalog) -> Result<Planned> {
         let of = match (&self.feed, &self.provider) {

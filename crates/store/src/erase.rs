@@ -575,7 +575,13 @@ fn json_escaped(sign: char) -> String {
 
 /// Whether a text says one of these values, in any spelling.
 pub fn says(text: &str, values: &[String]) -> bool {
-    has_word(text.as_bytes(), &words_of(values))
+    saying(values)(text.as_bytes())
+}
+
+/// What tells whether bytes say one of these values, in any spelling.
+pub fn saying(values: &[String]) -> impl Fn(&[u8]) -> bool + use<> {
+    let words = words_of(values);
+    move |text| has_word(text, &words)
 }
 
 /// The longest first: a value may be part of another, whose rest would be left.

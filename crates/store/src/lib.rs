@@ -45,7 +45,7 @@ pub use backup::{BackedUp, Beside, Progress, Restored, Restoring, Verified, rest
 pub use compact::{Compacted, Compaction};
 pub use days::{Days, FeedDays, days_of_text, days_text};
 pub use deliveries::{Delivery, Recorded, delivery_id};
-pub use erase::{Erasing, Erasure, MARK, Unpack, says};
+pub use erase::{Erasing, Erasure, MARK, Unpack, saying, says};
 pub use events::{Append, AppendSettings, AppendWriter, Committed, Complete, EventsByReport, Outcome, Overtaken, Prepared};
 pub use query::{Answer, Limits, NameFunctions, NamePart};
 pub use rejects::{PreparedRejects, RejectSource, RejectWriter};

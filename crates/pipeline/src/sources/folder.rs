@@ -43,6 +43,13 @@ struct Folder {
     files: Option<regex::Regex>,
 }
 
+impl Settings {
+    /// Where files lie that were taken in, or refused.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Make for Settings {
     fn make(&self, _feed: Option<&feed::Feed>) -> Result<Box<dyn Source>> {
         let files = self.files.as_deref().map(regex::Regex::new).transpose().context("files")?;

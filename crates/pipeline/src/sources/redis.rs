@@ -41,6 +41,17 @@ pub struct Settings {
     most: Option<usize>,
 }
 
+impl Settings {
+    /// The queue of what was refused.
+    pub(super) fn refused(&self) -> Option<String> {
+        Queue::parse(&self.url, &self.tls).ok().map(|queue| refused(&queue))
+    }
+}
+
+fn refused(queue: &Queue) -> String {
+    format!("{}-refused", queue.name())
+}
+
 #[derive(Debug)]
 struct Redis {
     settings: Settings,
@@ -57,7 +68,7 @@ impl Make for Settings {
             bail!("most is a MiB at least");
         }
         let queue = Queue::parse(&self.url, &self.tls)?;
-        let (internal, refused) = (format!("{}-internal", queue.name()), format!("{}-refused", queue.name()));
+        let (internal, refused) = (format!("{}-internal", queue.name()), refused(&queue));
         Ok(Box::new(Redis { settings: self.clone(), queue, internal, refused }))
     }
 }

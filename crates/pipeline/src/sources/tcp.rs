@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use self::journal::Journal;
+pub use self::journal::{Sifted, sift};
 use super::gather::{self, BEGINNING, Batch, LONGEST, Message, Said, TooLong, gather};
 use super::{Every, Make, Source};
 use crate::run::{Collecting, Told};

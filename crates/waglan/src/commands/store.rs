@@ -73,8 +73,16 @@ impl StoreCommand {
                     }
                     None => {
                         let done = desk.erase_person(&actor, &erase.person, &erase.reason, now).await?;
-                        let sightings = format!("{} sightings", done.sightings);
-                        (done, sightings)
+                        for path in done.in_use {
+                            let path = path.display();
+                            output::say(&format!("{path} says it too, and is about to be stored: repeat the erasure once it is"));
+                            ended = Ended::WithRejects;
+                        }
+                        for kept in done.out_of_reach {
+                            output::say(&format!("not looked through, since it is out of reach: {kept}"));
+                        }
+                        let beside = format!("{} sightings; {} messages that were not stored", done.erasure.sightings, done.messages);
+                        (done.erasure, beside)
                     }
                 };
                 output::say("backups that were made before still hold it: make each anew with `waglan backup DEST`");

@@ -346,3 +346,54 @@ fn the_store_is_looked_after_each_night_and_a_missed_night_is_made_up() {
     assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY 1"), "source_ip\n192.0.2.5\n192.0.2.6\n");
     assert_eq!(value(&data, "SELECT events FROM deliveries WHERE origin LIKE '%/list.txt'"), "1");
 }
+
+/// A message that names somebody.
+fn naming(number: usize, account: &str) -> String {
+    event(number).replace("\"malware.name\"", &format!("\"source.account\": \"{account}\", \"malware.name\""))
+}
+
+/// What was answered and not stored yet, and what was put aside, hold what is erased no more than the store does.
+#[test]
+fn a_person_is_erased_from_what_was_sent_and_is_not_stored() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let port = free_port();
+    let (slow, quick) = ("framing = \"intelmq\"\nbatch = { seconds = 3600 }", "framing = \"intelmq\"\nbatch = { seconds = 1 }");
+    let service = serve(&data, &tcp(port, slow));
+    let mut stream = connect(port);
+    for (number, account) in [(0, "jane@example.org"), (1, "joe@example.org")] {
+        assert_eq!(send(&mut stream, naming(number, account).as_bytes()), b"Ok");
+    }
+    drop(service);
+    let framed = |message: &str| [&u32::try_from(message.len()).expect("short").to_be_bytes(), message.as_bytes()].concat();
+    let aside = [framed("{\"at\": \"/?u=jane%40example.org\"}"), framed("{\"to\": \"JANE@example.org\"}"), framed("{}")].concat();
+    let aside = written(&data, "sources/in.d/000000000009.refused", aside);
+    let beside = "[source.bots]\nfeed = \"intelmq/events\"\n[source.bots.redis]\nurl = \"redis://127.0.0.1/2/bots\"\n[source.drop]\nprovider = \
+                  \"cins\"\n[source.drop.folder]\npath = \"/srv/drop\"\n";
+    written(&data, "waglan.toml", tcp(port, quick) + beside);
+    let erase = || run(waglan(&data).args(["store", "erase", "--person", "jane@example.org", "--reason", "on request"]));
+    let erased = erase();
+    let said = told(&erased);
+    assert_eq!(erased.status.code(), Some(0), "{said}");
+    for expected in [
+        "3 messages that were not stored",
+        "out of reach: the queue bots-refused in Redis (source bots)\n",
+        "out of reach: the folder /srv/drop and what was put aside in it (source drop)\n",
+        "backups that were made before still hold it",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert_eq!(std::fs::read(aside).expect("there"), framed("{}"), "what others said stays");
+    let says = |file: &PathBuf| String::from_utf8_lossy(&std::fs::read(file).expect("there")).to_lowercase().contains("jane");
+    assert!(!files_below(&data).iter().any(says));
+
+    // While a service is at work, what it was sent is stored first, and then erased.
+    let _service = serve(&data, &tcp(port, quick));
+    let mut stream = connect(port);
+    assert_eq!(send(&mut stream, naming(2, "jane@example.org").as_bytes()), b"Ok");
+    let erased = erase();
+    assert_eq!(erased.status.code(), Some(0), "{}", told(&erased));
+    assert!(told(&erased).contains("erased: 1 events"), "{}", told(&erased));
+    assert_eq!(query(&data, "SELECT source_account FROM events"), "source_account\njoe@example.org\n");
+    assert!(!files_below(&data).iter().any(says));
+}
