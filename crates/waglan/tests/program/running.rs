@@ -221,7 +221,7 @@ fn a_feed_that_falls_silent_is_told() {
     assert_eq!(silent.status.code(), Some(1));
     let table = String::from_utf8_lossy(&silent.stdout).into_owned();
     assert!(
-        table.contains("cins/army,silent,2026-03-12T06:00:00Z,1d,2,1 to 3,0.0,0,12,silent for 8d6h; usually it comes every 1d"),
+        table.contains("cins/army,silent,2026-03-12T06:00:00Z,1d,2,1 to 3,0.0,0,12,0,0.0,silent for 8d6h; usually it comes every 1d"),
         "{table}"
     );
     let well = health(event::time::parse("2026-03-12T12:00:00Z").expect("a time"));
