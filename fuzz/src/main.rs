@@ -37,6 +37,13 @@ const TARGETS: &[Target] = &[
     Target { name: "csv", about: REPORT, memory: 64, run: |bytes| report::fuzz("csv", bytes), seeds: || report::seeds("csv") },
     Target { name: "json", about: REPORT, memory: 64, run: |bytes| report::fuzz("json", bytes), seeds: || report::seeds("json") },
     Target { name: "jsonl", about: REPORT, memory: 64, run: |bytes| report::fuzz("jsonl", bytes), seeds: || report::seeds("jsonl") },
+    Target {
+        name: "json_row",
+        about: "a row of JSON is the same whichever way it is read",
+        memory: 64,
+        run: report::fuzz_row,
+        seeds: report::row_seeds,
+    },
     Target { name: "lines", about: REPORT, memory: 64, run: |bytes| report::fuzz("lines", bytes), seeds: || report::seeds("lines") },
     Target { name: "xml", about: REPORT, memory: 64, run: |bytes| report::fuzz("xml", bytes), seeds: || report::seeds("xml") },
     Target { name: "html", about: REPORT, memory: 64, run: |bytes| report::fuzz("html", bytes), seeds: || report::seeds("html") },

@@ -137,6 +137,19 @@ pub(crate) fn fuzz(shape: &str, input: &[u8]) {
     }
 }
 
+/// A row of JSON by itself.
+pub(crate) fn fuzz_row(input: &[u8]) {
+    if let Ok(line) = std::str::from_utf8(input) {
+        feed::shape::is_straight(line);
+    }
+}
+
+pub(crate) fn row_seeds() -> Vec<Vec<u8>> {
+    let reports = ["json", "jsonl"].into_iter().flat_map(seeds);
+    let lines = |report: Vec<u8>| report.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    reports.flat_map(lines).filter(|line| line.starts_with(b"{")).collect()
+}
+
 /// All that holds of any report.
 pub(crate) fn check(feed: &Feed, report: &[u8]) {
     let whole = Said::of(feed, Splitter::new(feed, report));

@@ -16,6 +16,12 @@ struct Bench {
 const BENCHES: &[Bench] = &[
     Bench { name: "read", takes: "FEED FILE", about: "how long a report takes to become events, without anything else", run: read },
     Bench {
+        name: "shapes",
+        takes: "[MIB [SHAPE...]]",
+        about: "reports of 100 MiB in each shape to rows and to events, beside the fastest parser of each form",
+        run: shapes,
+    },
+    Bench {
         name: "throughput",
         takes: "[ROWS]",
         about: "a report from file to committed events, beside DuckDB that turns it into Parquet without understanding it",
@@ -62,6 +68,10 @@ fn read(arguments: &[String]) -> anyhow::Result<Outcome> {
         [_feed, _file] => example("feed", "read_speed", arguments),
         _ => Ok(Outcome::Misused("\"bench read\" takes a feed and a report's file.".to_owned())),
     }
+}
+
+fn shapes(arguments: &[String]) -> anyhow::Result<Outcome> {
+    example("feed", "shape_speed", arguments)
 }
 
 fn enrich(arguments: &[String]) -> anyhow::Result<Outcome> {

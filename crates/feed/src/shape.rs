@@ -24,6 +24,8 @@ use crate::table::{Feed, Format};
 use crate::unpack::Damaged;
 
 pub(crate) use self::decode::text_of;
+#[cfg(fuzzing)]
+pub use self::json::is_straight;
 
 use self::decode::Decoded;
 

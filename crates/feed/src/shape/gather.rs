@@ -6,6 +6,7 @@ use std::sync::Arc;
 use event::Reject;
 
 use super::BLOCK;
+use super::json::Paths;
 use crate::rows::{Header, Rows, Span};
 
 /// No block has more rows than this, rejects counted too.
@@ -26,9 +27,18 @@ pub(super) struct Gathered {
     /// In bytes, together.
     length_of_names: usize,
     places: HashMap<String, usize>,
+    /// For each name the one that was asked for after it last time: rows mostly name their cells in one order.
+    after: Vec<usize>,
+    /// The name that was asked for last.
+    last: usize,
+    /// For each name the row that had it last, and how often.
+    times: Vec<(usize, u32)>,
     text: String,
+    /// With where the row's cells end.
+    rows: Vec<(u64, Span, usize)>,
     /// Row by row, the cells that the row has.
-    rows: Vec<(u64, Span, Vec<Cell>)>,
+    pub(super) cells: Vec<Cell>,
+    pub(super) paths: Paths,
     pub(super) rejects: Vec<Reject>,
     /// What rows share: names, their length, text. It does not make a block full, for it comes with the first of them.
     shared: (usize, usize, usize),
@@ -62,41 +72,71 @@ impl Gathered {
         Span::new(start, self.text.len())
     }
 
+    /// Takes away what was added from there on, which no row has.
+    pub(super) fn forget_text(&mut self, from: u32) {
+        self.text.truncate(from as usize);
+    }
+
     pub(super) fn cell(&mut self, name: &str, text: &str, json: bool, cells: &mut Vec<Cell>) {
+        let place = self.column(name);
+        let span = self.text(text);
+        cells.push((place, span, json));
+    }
+
+    /// The place of the column with this name.
+    pub(super) fn column(&mut self, name: &str) -> usize {
+        let guess = self.after.get(self.last).copied().unwrap_or_default();
+        if self.names.get(guess).is_some_and(|known| known == name) {
+            self.last = guess;
+            return guess;
+        }
         let place = match self.places.get(name) {
             Some(place) => *place,
             None => {
                 self.length_of_names += name.len();
                 self.places.insert(name.to_owned(), self.names.len());
                 self.names.push(name.to_owned());
+                self.after.push(0);
+                self.times.push((usize::MAX, 0));
                 self.names.len() - 1
             }
         };
-        let span = self.text(text);
-        cells.push((place, span, json));
+        self.after[self.last] = place;
+        self.last = place;
+        place
     }
 
-    /// A row of cells that were made here.
+    /// A row of cells that were made here, and of those that were added to `cells` since the last one.
     pub(super) fn row(&mut self, number: u64, raw: Span, cells: Vec<Cell>) {
-        self.rows.push((number, raw, cells));
+        self.cells.extend(cells);
+        self.rows.push((number, raw, self.cells.len()));
     }
 
     /// A row of named texts. A name that comes twice gets `.2` at its second place, and so on.
     pub(super) fn push<'c>(&mut self, number: u64, raw: &str, named: impl IntoIterator<Item = (&'c str, &'c str)>) {
-        let (mut cells, mut length, mut times) = (Vec::new(), 0, HashMap::new());
+        let (first, mut length) = (self.cells.len(), 0);
         for (name, text) in named {
             length += name.len();
-            if cells.len() == MOST_VALUES || length > LONGEST_NAMES {
-                return self.reject(number, too_wide(cells.len()), raw.as_bytes());
+            let count = self.cells.len() - first;
+            if count == MOST_VALUES || length > LONGEST_NAMES {
+                self.cells.truncate(first);
+                return self.reject(number, too_wide(count), raw.as_bytes());
             }
-            let time = times.entry(name).and_modify(|times| *times += 1).or_insert(1);
-            match *time {
-                1 => self.cell(name, text, false, &mut cells),
-                time => self.cell(&format!("{name}.{time}"), text, false, &mut cells),
+            let mut place = self.column(name);
+            let (row, times) = &mut self.times[place];
+            if std::mem::replace(row, self.rows.len()) != self.rows.len() {
+                *times = 0;
             }
+            *times += 1;
+            if *times > 1 {
+                let name = format!("{name}.{times}");
+                place = self.column(&name);
+            }
+            let span = self.text(text);
+            self.cells.push((place, span, false));
         }
         let raw = self.text(raw);
-        self.row(number, raw, cells);
+        self.row(number, raw, Vec::new());
     }
 
     pub(super) fn finish(self) -> Rows {
@@ -105,12 +145,14 @@ impl Gathered {
         let mut cells = vec![Span::MISSING; width * height];
         let mut json = vec![false; cells.len()];
         let mut lines = Vec::with_capacity(height);
-        for (row, (number, span, found)) in self.rows.into_iter().enumerate() {
+        let mut start = 0;
+        for (row, (number, span, end)) in self.rows.into_iter().enumerate() {
             lines.push((number, span));
-            for (place, span, is_json) in found {
-                cells[place * height + row] = span;
-                json[place * height + row] = is_json;
+            for (place, span, is_json) in &self.cells[start..end] {
+                cells[place * height + row] = *span;
+                json[place * height + row] = *is_json;
             }
+            start = end;
         }
         Rows { header: Arc::new(Header::new(self.names)), text: self.text, cells, json, plain: false, lines, rejects: self.rejects }
     }

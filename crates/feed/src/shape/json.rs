@@ -2,6 +2,7 @@
 
 mod document;
 mod fall;
+mod straight;
 
 use std::io::{self, Read};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::document::Document;
 use self::fall::Fall;
+pub(super) use self::straight::Paths;
 use super::decode::Decoded;
 use super::gather::{Cell, Gathered, LONGEST_NAMES, MOST_VALUES, too_wide};
 use super::lines::LineReader;
@@ -58,6 +60,10 @@ impl Lines {
         let Some((number, line)) = self.lines.next() else { return false };
         self.number = number;
         let line = line.trim();
+        let is_odd = |name: &str, text: &[u8]| self.extra_as_text && name == "extra" && text.contains(&b'{');
+        if self.row.each.is_empty() && straight::row(line.as_bytes(), number, &[], |end| end == line.len(), is_odd, rows).is_some() {
+            return true;
+        }
         match serde_json::from_str(line) {
             _ if line.is_empty() => {}
             Ok(Value::Array(values)) => self.list = values.into_iter(),
@@ -154,5 +160,89 @@ impl Size {
 
     fn is_too_large(&self) -> bool {
         self.values > MOST_VALUES || self.names > LONGEST_NAMES
+    }
+}
+
+/// Whether a line is read straight into its cells; then it says what it says the long way.
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "the fuzz target calls it"))]
+pub fn is_straight(line: &str) -> bool {
+    use std::collections::BTreeMap;
+    let cells = |rows: Rows| -> Vec<BTreeMap<String, (String, bool)>> {
+        let cell = |row, (column, name): (usize, &String)| {
+            rows.has_cell(row, column).then(|| (name.clone(), (rows.whole_cell(row, column).to_owned(), rows.is_json(row, column))))
+        };
+        (0..rows.len()).map(|row| rows.header.names.iter().enumerate().filter_map(|named| cell(row, named)).collect()).collect()
+    };
+    let (mut straight, mut long) = (Gathered::default(), Gathered::default());
+    // The second time names are known.
+    let is_straight =
+        (1..3).map(|number| straight::row(line.as_bytes(), number, &[], |end| end == line.len(), |_, _| false, &mut straight));
+    let is_straight: Vec<bool> = is_straight.map(|end| end.is_some()).collect();
+    assert_eq!(is_straight[0], is_straight[1], "{line}");
+    match serde_json::from_str::<Value>(line) {
+        Ok(value) if is_straight[0] => {
+            for number in 1..3 {
+                push(number, &[], value.clone(), &JsonRow::default(), &mut long);
+            }
+            let (straight, long) = (straight.finish(), long.finish());
+            assert!(long.rejects.is_empty(), "{line}");
+            assert_eq!(cells(straight), cells(long), "{line}");
+        }
+        Ok(_) => {}
+        Err(wrong) => assert!(!is_straight[0], "{wrong}: {line}"),
+    }
+    is_straight[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_straight_is_what_the_long_way_reads() {
+        let long_number = "1".repeat(18);
+        let deep = format!("{}1{}", "{\"a\":".repeat(12), "}".repeat(12));
+        let straight = [
+            "{}",
+            r#"{"a":1}"#,
+            r#"{ "a" : -17 , "b" : null , "c":true,"d": "x" }"#,
+            r#"{"a":"é \" \\ \u00e9 \ud83d\ude00 \/"}"#,
+            r#"{"a":{"b":{"c":""},"d":0},"a.d":1}"#,
+            r#"{"a":{"d":2},"a.d":1,"":{"":3}}"#,
+            r#"{"a":[],"b":["x","y"],"c":[1, 2.50,{"x":1,"x":2}],"d":["\u0041"],"e":[1234567890123456789]}"#,
+            r#"{"a":1.50,"b":1e5,"c":-0,"d":18446744073709551615,"e":123456789012345678901234567890,"f":-0.0,"g":0}"#,
+            &format!("{{\"a\":{long_number},\"b\":-{long_number}}}"),
+            &format!("{{\"a\":\"{}\",\"b\":\"{}\\n\"}}", "x".repeat(200), "y".repeat(63)),
+            &deep,
+        ];
+        for line in straight {
+            assert!(is_straight(line), "{line}");
+        }
+        let not = [
+            "",
+            "1",
+            "[{}]",
+            "{",
+            "{}x",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1},"a":{"c":2}}"#,
+            r#"{"\u0061":1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1,}"#,
+            r#"{"a" 1}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\ud800"}"#,
+            "{\"a\":\"\t\"}",
+            r#"{"a":nul}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":1e999}"#,
+            r#"{"a":-}"#,
+            r#"{"a":"#,
+            &format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100)),
+        ];
+        for line in not {
+            assert!(!is_straight(line), "{line}");
+        }
     }
 }

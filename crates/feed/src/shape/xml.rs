@@ -22,6 +22,9 @@ pub(super) struct Xml {
     /// The names of those that are open.
     open: Vec<String>,
     row: Option<Row>,
+    /// Rows and names that are done with: their room is used again.
+    spare: Option<Row>,
+    spare_names: Vec<String>,
     source: Source,
     /// Whether an element was where the path leads, and how what was elsewhere begins.
     arrived: bool,
@@ -30,21 +33,27 @@ pub(super) struct Xml {
 }
 
 /// The row being read.
+#[derive(Default)]
 struct Row {
     line: u64,
-    /// How long the names in `path` are.
+    /// The names that lead from the row to the innermost element, with dots between.
     path: String,
     /// How many elements are open around the row, itself among them.
     depth: usize,
-    cells: Vec<(String, String)>,
-    /// For each element that is open in it: whether it has elements or text of its own so far, and that text.
+    /// Where in `said` a cell's name ends, and where its text does.
+    cells: Vec<(usize, usize)>,
+    /// The names and texts of cells, one after the other.
+    said: String,
+    /// The elements that are open in it.
     within: Vec<Within>,
+    /// The own text of these, the outermost's first.
+    texts: Vec<String>,
     length: usize,
 }
 
-#[derive(Default)]
 struct Within {
-    text: String,
+    /// How long the path is around it.
+    path: usize,
     has_parts: bool,
 }
 
@@ -57,7 +66,17 @@ enum Stop {
 
 impl Xml {
     pub(super) fn new(path: Vec<String>) -> Xml {
-        Xml { path, open: Vec::new(), row: None, source: Source::default(), arrived: false, beside: None, ended: false }
+        Xml {
+            path,
+            open: Vec::new(),
+            row: None,
+            spare: None,
+            spare_names: Vec::new(),
+            source: Source::default(),
+            arrived: false,
+            beside: None,
+            ended: false,
+        }
     }
 
     /// The next rows. Where the document turns out not to be XML it ends, with a reject that says so.
@@ -85,6 +104,10 @@ impl Xml {
     fn walk<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> Result<(), Stop> {
         let mut event = Vec::new();
         while !self.ended && !rows.is_full() {
+            self.walk_at_hand(rows)?;
+            if rows.is_full() {
+                break;
+            }
             event.clear();
             let line = self.source.line + 1;
             let mut parser = quick_xml::Reader::from_reader(Reading { input: &mut *input, source: &mut self.source, left: LONGEST_ROW });
@@ -93,20 +116,11 @@ impl Xml {
             parser.config_mut().allow_unmatched_ends = true;
             parser.config_mut().allow_dangling_amp = true;
             match parser.read_event_into(&mut event) {
-                Ok(Event::Start(element)) => self.start(&element, line)?,
-                Ok(Event::Empty(element)) => {
-                    self.start(&element, line)?;
-                    self.end(&text_of(element.local_name().as_ref()), rows)?;
-                }
-                Ok(Event::End(element)) => self.end(&text_of(element.local_name().as_ref()), rows)?,
-                Ok(Event::Text(text)) => self.text(&text_of(&text), line)?,
-                Ok(Event::CData(text)) => self.text(&text_of(&text), line)?,
-                Ok(Event::GeneralRef(entity)) => self.text(&resolved(&text_of(&entity)), line)?,
                 Ok(Event::Eof) => {
                     self.ended = true;
                     return self.finish(rows);
                 }
-                Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_)) => {}
+                Ok(event) => self.event(&event, line, rows)?,
                 Err(quick_xml::Error::Io(error)) if error.get_ref().is_some_and(|error| error.is::<EventTooLong>()) => {
                     return Err(Stop::TooLong);
                 }
@@ -120,11 +134,53 @@ impl Xml {
         Ok(())
     }
 
+    /// Goes on with what is in memory, up to what the end of that cuts off or is wrong: that is looked at by itself.
+    fn walk_at_hand(&mut self, rows: &mut Gathered) -> Result<(), Stop> {
+        let buffer = std::mem::take(&mut self.source.buffer);
+        let rest = buffer.get(self.source.at..).unwrap_or_default();
+        let mut parser = quick_xml::Reader::from_reader(rest);
+        parser.config_mut().check_end_names = false;
+        parser.config_mut().allow_unmatched_ends = true;
+        parser.config_mut().allow_dangling_amp = true;
+        let (mut at, mut walked) = (0, Ok(()));
+        while walked.is_ok() && !rows.is_full() {
+            let Ok(event) = parser.read_event() else { break };
+            let end = parser.buffer_position() as usize;
+            if end >= rest.len() || matches!(event, Event::Eof) {
+                break;
+            }
+            let line = self.source.line + 1;
+            self.source.pass(&rest[at..end]);
+            at = end;
+            walked = self.event(&event, line, rows);
+        }
+        self.source.at += at;
+        self.source.buffer = buffer;
+        walked
+    }
+
+    fn event(&mut self, event: &Event<'_>, line: u64, rows: &mut Gathered) -> Result<(), Stop> {
+        match event {
+            Event::Start(element) => self.start(element, line),
+            Event::Empty(element) => {
+                self.start(element, line)?;
+                self.end(&text_of(element.local_name().as_ref()), rows)
+            }
+            Event::End(element) => self.end(&text_of(element.local_name().as_ref()), rows),
+            Event::Text(text) => self.text(&text_of(text), line),
+            Event::CData(text) => self.text(&text_of(text), line),
+            Event::GeneralRef(entity) => self.text(&resolved(&text_of(entity)), line),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Eof => Ok(()),
+        }
+    }
+
     fn start(&mut self, element: &BytesStart<'_>, line: u64) -> Result<(), Stop> {
-        let name = text_of(element.local_name().as_ref()).into_owned();
         if self.open.len() == DEEPEST {
             return Err(Stop::NotXml("elements lie too deep in each other".into()));
         }
+        let mut name = self.spare_names.pop().unwrap_or_default();
+        name.clear();
+        name.push_str(&text_of(element.local_name().as_ref()));
         self.open.push(name);
         let attributes = |row: &mut Row| {
             for attribute in element.attributes().with_checks(false).flatten() {
@@ -133,26 +189,21 @@ impl Xml {
                 if !name.starts_with("xmlns") && !name.starts_with("xsi:") {
                     let value = text_of(&attribute.value).into_owned();
                     let value = unescape(&value).map_or_else(|_| value.clone(), std::borrow::Cow::into_owned);
-                    row.add(format!("{}@{name}", row.path), value);
+                    row.length += row.path.len() + 1 + name.len() + value.len();
+                    row.add("@", &name, &value);
                 }
             }
         };
         match &mut self.row {
             Some(row) => {
-                row.enter(&self.open[row.depth..]);
+                row.enter(self.open.last().expect("just opened"));
                 attributes(row);
             }
             None if fits(&self.path, &self.open) => {
                 self.arrived = true;
                 self.source.said.clear();
-                let mut row = Row {
-                    line,
-                    path: String::new(),
-                    depth: self.open.len(),
-                    cells: Vec::new(),
-                    within: vec![Within::default()],
-                    length: 0,
-                };
+                let mut row = self.spare.take().unwrap_or_default();
+                row.begin(line, self.open.len());
                 attributes(&mut row);
                 self.row = Some(row);
             }
@@ -163,17 +214,20 @@ impl Xml {
 
     fn end(&mut self, name: &str, rows: &mut Gathered) -> Result<(), Stop> {
         match self.open.pop() {
-            Some(open) if open == name => {}
+            Some(open) if open == name => self.spare_names.push(open),
             Some(open) => return Err(Stop::NotXml(format!("\"{open}\" is open, and \"{name}\" ends"))),
             None => return Err(Stop::NotXml(format!("\"{name}\" ends, and was never opened"))),
         }
         let Some(row) = &mut self.row else { return Ok(()) };
-        row.leave(&self.open[row.depth.min(self.open.len())..]);
+        row.leave();
         if self.open.len() < row.depth
             && let Some(row) = self.row.take()
         {
             let raw = std::mem::take(&mut self.source.said);
-            rows.push(row.line, &text_of(&raw), row.cells.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+            rows.push(row.line, &text_of(&raw), row.cells());
+            self.source.said = raw;
+            self.source.said.clear();
+            self.spare = Some(row);
         }
         Ok(())
     }
@@ -182,8 +236,8 @@ impl Xml {
         match &mut self.row {
             Some(row) => {
                 row.length += text.len();
-                if let Some(within) = row.within.last_mut() {
-                    within.text.push_str(text);
+                if let Some(own) = row.within.len().checked_sub(1).and_then(|place| row.texts.get_mut(place)) {
+                    own.push_str(text);
                 }
             }
             None if self.open.is_empty() && !text.trim().is_empty() => {
@@ -214,30 +268,62 @@ impl Xml {
 }
 
 impl Row {
-    fn add(&mut self, name: String, text: String) {
-        self.length += name.len() + text.len();
-        self.cells.push((name, text));
+    fn begin(&mut self, line: u64, depth: usize) {
+        (self.line, self.depth, self.length) = (line, depth, 0);
+        self.path.clear();
+        self.said.clear();
+        self.cells.clear();
+        self.within.clear();
+        self.open();
     }
 
-    /// Goes into an element, to which these names lead from the row.
-    fn enter(&mut self, names: &[String]) {
+    /// An element, of which nothing is said so far.
+    fn open(&mut self) {
+        self.within.push(Within { path: self.path.len(), has_parts: false });
+        match self.texts.get_mut(self.within.len() - 1) {
+            Some(text) => text.clear(),
+            None => self.texts.push(String::new()),
+        }
+    }
+
+    /// A cell of the innermost element, or of what is in it under a name after a sign.
+    fn add(&mut self, sign: &str, name: &str, text: &str) {
+        let whole = if self.path.is_empty() && sign.is_empty() { "text" } else { self.path.as_str() };
+        [whole, sign, name].into_iter().for_each(|part| self.said.push_str(part));
+        let end_of_name = self.said.len();
+        self.said.push_str(text);
+        self.cells.push((end_of_name, self.said.len()));
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (&str, &str)> {
+        let starts = std::iter::once(0).chain(self.cells.iter().map(|(_, end)| *end));
+        let part = |from, to| self.said.get(from..to).unwrap_or_default();
+        starts.zip(&self.cells).map(move |(start, (name, text))| (part(start, *name), part(*name, *text)))
+    }
+
+    /// Goes into an element of this name.
+    fn enter(&mut self, name: &str) {
         if let Some(around) = self.within.last_mut() {
             around.has_parts = true;
         }
-        self.within.push(Within::default());
-        self.path = names.join(".");
+        self.open();
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
         self.length += self.path.len();
     }
 
-    /// Leaves the innermost element for the one to which these names lead: what it says by itself is a cell.
-    fn leave(&mut self, names: &[String]) {
-        let Within { text, has_parts } = self.within.pop().unwrap_or_default();
-        let name = if self.path.is_empty() { "text" } else { self.path.as_str() };
+    /// Leaves the innermost element: what it says by itself is a cell.
+    fn leave(&mut self) {
+        let Some(Within { path, has_parts }) = self.within.pop() else { return };
+        let text = std::mem::take(&mut self.texts[self.within.len()]);
         // An empty element says that there is such a name; of the row itself, and around others, only text counts.
         if !text.trim().is_empty() || !has_parts && !self.within.is_empty() {
-            self.cells.push((name.to_owned(), text.trim().to_owned()));
+            self.add("", "", text.trim());
         }
-        self.path = names.join(".");
+        self.texts[self.within.len()] = text;
+        self.path.truncate(path);
     }
 }
 
@@ -269,6 +355,14 @@ struct Source {
     line: u64,
     /// What was parsed since the row began: as much as a reject keeps.
     said: Vec<u8>,
+}
+
+impl Source {
+    fn pass(&mut self, bytes: &[u8]) {
+        self.line += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let room = LONGEST_RAW - self.said.len().min(LONGEST_RAW);
+        self.said.extend_from_slice(&bytes[..room.min(bytes.len())]);
+    }
 }
 
 /// The source while one event is parsed, which may not be longer than `left`.
@@ -303,10 +397,9 @@ impl<R: Read> BufRead for Reading<'_, R> {
     }
 
     fn consume(&mut self, amount: usize) {
-        let consumed = &self.source.buffer[self.source.at..self.source.at + amount];
-        self.source.line += memchr::memchr_iter(b'\n', consumed).count() as u64;
-        let room = LONGEST_RAW - self.source.said.len().min(LONGEST_RAW);
-        self.source.said.extend(consumed.iter().take(room));
+        let buffer = std::mem::take(&mut self.source.buffer);
+        self.source.pass(&buffer[self.source.at..self.source.at + amount]);
+        self.source.buffer = buffer;
         self.source.at += amount;
         self.left = self.left.saturating_sub(amount);
     }

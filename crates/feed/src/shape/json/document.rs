@@ -6,7 +6,7 @@ use std::ops::Range;
 use event::reject::LONGEST_RAW;
 
 use super::fall::{self, Fall};
-use super::{Gathered, Value, push};
+use super::{Gathered, Value, push, straight};
 use crate::rows::Rows;
 use crate::shape::LONGEST_ROW;
 use crate::shape::decode::{Decoded, text_of};
@@ -153,10 +153,16 @@ impl Document {
                 self.pass_by(byte, input)
             }
             _ => {
-                let passed = self.pass_over(LONGEST_ROW, input)?;
                 let number = self.number + 1;
-                match passed {
+                let at_hand = self.buffer.len() - self.at;
+                if let Some(length) = self.straight(number, self.at..self.buffer.len(), rows) {
+                    (self.at, self.number) = (self.at + length, number);
+                    return Ok(());
+                }
+                match self.pass_over(LONGEST_ROW, input)? {
                     Passed::TooLong(head) => rows.rejects.push(too_long(number, &head)),
+                    // It went on beyond what was at hand.
+                    Passed::Whole(range) if range.len() >= at_hand && self.straight(number, range.clone(), rows).is_some() => {}
                     Passed::Whole(range) => {
                         let text = text_of(&self.buffer[range]);
                         match serde_json::from_str::<Value>(&text) {
@@ -170,6 +176,12 @@ impl Document {
                 Ok(())
             }
         }
+    }
+
+    /// Adds the row that begins there, and says how long it is.
+    fn straight(&self, number: u64, range: Range<usize>, rows: &mut Gathered) -> Option<usize> {
+        let begins = self.buffer.get(range).filter(|_| self.row.each.is_empty())?;
+        straight::row(begins, number, &self.keys, |end| end <= LONGEST_ROW, |_, _| false, rows)
     }
 
     fn open(&mut self, what: Open) -> Result<(), Stop> {
@@ -344,7 +356,7 @@ impl Document {
 
 /// How far one is into a value.
 #[derive(Default)]
-struct Scan {
+pub(super) struct Scan {
     depth: usize,
     in_text: bool,
     escaped: bool,
@@ -354,7 +366,7 @@ struct Scan {
 
 impl Scan {
     /// Where the value ends in these further bytes of it; nothing if it goes on behind them.
-    fn end(&mut self, bytes: &[u8], last: bool) -> Option<usize> {
+    pub(super) fn end(&mut self, bytes: &[u8], last: bool) -> Option<usize> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if self.in_text {
