@@ -164,9 +164,10 @@ impl Xml {
             Event::Start(element) => self.start(element, line),
             Event::Empty(element) => {
                 self.start(element, line)?;
-                self.end(&text_of(element.local_name().as_ref()), rows)
+                self.end(element.local_name().as_ref(), rows)
             }
-            Event::End(element) => self.end(&text_of(element.local_name().as_ref()), rows),
+            Event::End(element) => self.end(element.local_name().as_ref(), rows),
+            Event::Text(text) if self.is_nothing(text) => Ok(()),
             Event::Text(text) => self.text(&text_of(text), line),
             Event::CData(text) => self.text(&text_of(text), line),
             Event::GeneralRef(entity) => self.text(&resolved(&text_of(entity)), line),
@@ -212,11 +213,11 @@ impl Xml {
         self.is_short_enough()
     }
 
-    fn end(&mut self, name: &str, rows: &mut Gathered) -> Result<(), Stop> {
+    fn end(&mut self, name: &[u8], rows: &mut Gathered) -> Result<(), Stop> {
         match self.open.pop() {
-            Some(open) if open == name => self.spare_names.push(open),
-            Some(open) => return Err(Stop::NotXml(format!("\"{open}\" is open, and \"{name}\" ends"))),
-            None => return Err(Stop::NotXml(format!("\"{name}\" ends, and was never opened"))),
+            Some(open) if open.as_bytes() == name || open == text_of(name) => self.spare_names.push(open),
+            Some(open) => return Err(Stop::NotXml(format!("\"{open}\" is open, and \"{}\" ends", text_of(name)))),
+            None => return Err(Stop::NotXml(format!("\"{}\" ends, and was never opened", text_of(name)))),
         }
         let Some(row) = &mut self.row else { return Ok(()) };
         row.leave();
@@ -232,7 +233,15 @@ impl Xml {
         Ok(())
     }
 
+    /// Whether a text is white space before anything that an element says: nearly every second one is.
+    fn is_nothing(&self, text: &[u8]) -> bool {
+        let says_nothing = |row: &Row| row.within.len().checked_sub(1).and_then(|place| row.texts.get(place)).is_none_or(String::is_empty);
+        text.iter().all(u8::is_ascii_whitespace) && self.row.as_ref().is_none_or(says_nothing)
+    }
+
     fn text(&mut self, text: &str, line: u64) -> Result<(), Stop> {
+        // The mark of UTF-8 is taken away by the parser wherever it begins, which is not always at the start.
+        let text = text.trim_start_matches('\u{feff}');
         match &mut self.row {
             Some(row) => {
                 row.length += text.len();
