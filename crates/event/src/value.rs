@@ -327,9 +327,18 @@ pub fn refang(given: &str) -> Cow<'_, str> {
         ];
         // An IPv6 literal's brackets are its own.
         let literal = given.contains("[:") && given.contains(':') && given.matches(':').count() > 2;
-        for (fanged, plain) in PAIRS {
-            if text.contains(fanged) && !(literal && fanged == "[:") {
-                text = Cow::Owned(text.replace(fanged, plain));
+        // What was undone may lie in brackets itself.
+        for pass in 0.. {
+            let before = text.len();
+            for (fanged, plain) in PAIRS {
+                if text.contains(fanged) && !(literal && fanged == "[:") {
+                    text = Cow::Owned(text.replace(fanged, plain));
+                }
+            }
+            match text.len() == before {
+                true => break,
+                false if pass == MOST_BRACKETS => return Cow::Borrowed(given),
+                false => {}
             }
         }
     }
@@ -338,6 +347,9 @@ pub fn refang(given: &str) -> Cow<'_, str> {
         false => text,
     }
 }
+
+/// Brackets around brackets; what lies in more was not written by people, and stays as it is.
+const MOST_BRACKETS: usize = 8;
 
 /// `hxxp:`, `hXXps:` and their kin; a host name may well begin with the same letters.
 fn fanged_scheme(text: &str) -> bool {
@@ -468,9 +480,11 @@ fn write_url(out: &mut String, parsed: &url::Url, given: &str) {
 
 /// Defanging is undone in scheme and host only: a path may well hold `[.]`.
 fn refang_url(given: &str) -> Cow<'_, str> {
-    let after_scheme = given.find("//").map_or(0, |place| place + 2);
-    let end = given.get(after_scheme..).and_then(|rest| rest.find('/')).map_or(given.len(), |place| after_scheme + place);
-    let (Some(head), Some(tail)) = (given.get(..end), given.get(end..)) else { return refang(given) };
+    let scheme = given.find([':', '/', '?', '#', '\\']).filter(|end| given.get(*end..).is_some_and(|rest| rest.starts_with(':')));
+    let after_scheme = scheme.and_then(|end| given.get(end + 1..)).unwrap_or(given);
+    let host = after_scheme.trim_start_matches([']', '/', '\\']);
+    let tail = host.find(['/', '?', '#', '\\']).and_then(|end| host.get(end..)).unwrap_or_default();
+    let head = given.strip_suffix(tail).unwrap_or(given);
     match refang(head) {
         Cow::Borrowed(_) => Cow::Borrowed(given),
         Cow::Owned(head) => Cow::Owned(head + tail),
@@ -740,6 +754,9 @@ mod tests {
                 ("\u{10}hxxp://example[.]com/a\u{1}", "http://example.com/a"),
                 ("ht\ntp://example.com/a\tb", "http://example.com/ab"),
                 ("HTTP://example.com", "http://example.com/"),
+                ("https:/user(.)name@example[.]com/a[.]b", "https://user.name@example.com/a[.]b"),
+                ("hxxp://a({.})example[.]com/", "http://a.example.com/"),
+                ("hxxp://example([.])com?q=[.]", "http://example.com/?q=[.]"),
             ],
         );
     }

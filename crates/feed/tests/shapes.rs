@@ -224,7 +224,7 @@ fn xml_falls_into_its_rows() {
     let wide = format!("<l><i>{}</i><i><a>1</a></i></l>", (0..3000).map(|name| format!("<n{name}/>")).collect::<String>());
     let deep = "<l>".repeat(200);
     let laughs = "<!DOCTYPE l [<!ENTITY a \"haha\"><!ENTITY b \"&a;&a;\">]>\n<l><i><ip>&b;</ip></i></l>";
-    let cases: [(&str, &str, &str, &str); 18] = [
+    let cases: [(&str, &str, &str, &str); 19] = [
         (
             "nothing",
             "l.i",
@@ -240,6 +240,7 @@ fn xml_falls_into_its_rows() {
         ("a prefix", "l.i", "<x:l xmlns:x='y'><x:i><x:ip>a</x:ip></x:i></x:l>", "1: a\n"),
         ("any name on the way", "l.*.i", "<l><a><i>1</i></a><b><i>2</i><i>3</i></b></l>", "1: 1\n1: 2\n1: 3\n"),
         ("comments within", "l.i", "<l><!-- <i>no</i> --><i>a<!-- b -->c</i></l>", "1: ac\n"),
+        ("marks of UTF-8", "l.i", "\u{feff}<?xml version=\"1.0\"?>\u{feff}\n<l>\u{feff}<i>\u{feff}a</i>\n<i>b</i></l>", "2: a\n3: b\n"),
         ("no rows", "l.i", "<l/>", ""),
         ("an error for rows", "l.i", "<error>\nkey missing</error>", "rejected 1: there are no rows where the feed's table says\n"),
         ("a page", "l.i", "<html><br><p></html>", &not_xml(1, "\"p\" is open, and \"html\" ends")),
@@ -265,6 +266,11 @@ fn xml_falls_into_its_rows() {
     }
     let windows = b"<?xml version=\"1.0\" encoding=\"windows-1251\"?><l><i>\xcf</i></l>";
     assert_eq!(read("[xml]\nrows = \"l.i\"\n", windows.as_slice()), "1: \u{41f}\n");
+    let mut halved: Vec<u8> = "\u{feff}<l><i>a</i></l>x".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    halved.pop();
+    let expected = "1: a\n".to_owned() + &not_xml(1, "there is text where an element should begin");
+    assert_eq!(read("[xml]\nrows = \"l.i\"\n", halved.as_slice()), expected);
+    assert_eq!(read("[xml]\nrows = \"l.i\"\n", Drops(&halved)), expected);
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::rows::Rows;
 /// Elements within each other are followed this far down.
 const DEEPEST: usize = 128;
 
+const UTF_8_MARK: &[u8] = "\u{feff}".as_bytes();
+
 pub(super) struct Xml {
     /// The names of elements from the document's own on; `*` stands for any.
     path: Vec<String>,
@@ -137,6 +139,11 @@ impl Xml {
     /// Goes on with what is in memory, up to what the end of that cuts off or is wrong: that is looked at by itself.
     fn walk_at_hand(&mut self, rows: &mut Gathered) -> Result<(), Stop> {
         let buffer = std::mem::take(&mut self.source.buffer);
+        // The parser would pass over the mark of UTF-8 without counting it.
+        while let Some(mark) = buffer.get(self.source.at..).and_then(|rest| rest.get(..3)).filter(|mark| *mark == UTF_8_MARK) {
+            self.source.pass(mark);
+            self.source.at += mark.len();
+        }
         let rest = buffer.get(self.source.at..).unwrap_or_default();
         let mut parser = quick_xml::Reader::from_reader(rest);
         parser.config_mut().check_end_names = false;
@@ -394,7 +401,8 @@ impl std::error::Error for EventTooLong {}
 
 impl<R: Read> BufRead for Reading<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.source.at == self.source.buffer.len() && !self.source.ended {
+        // A half of a character may be all that was read: nothing to parse, and no end.
+        while self.source.at == self.source.buffer.len() && !self.source.ended {
             if self.left == 0 {
                 return Err(io::Error::other(EventTooLong));
             }

@@ -418,7 +418,7 @@ pub(super) fn safe_name(name: &str) -> String {
     let name: String = last.chars().map(safe).collect();
     // The end says what it is.
     let beyond = name.chars().count().saturating_sub(LONGEST_NAME);
-    let name: String = name.chars().skip(beyond).collect();
+    let name = name.chars().skip(beyond).collect::<String>().trim_start().to_owned();
     if name.chars().all(|sign| sign == '.') { String::new() } else { name }
 }
 
@@ -686,6 +686,8 @@ PK
             assert_eq!(safe_name(name), expected, "{name:?}");
         }
         assert_eq!(safe_name(&format!("{}.csv", "x".repeat(10_000))).len(), LONGEST_NAME);
+        let cut_at_a_space = format!("{} {}.csv", "x".repeat(10_000), "y".repeat(LONGEST_NAME - 5));
+        assert_eq!(safe_name(&cut_at_a_space).len(), LONGEST_NAME - 1);
     }
 
     #[test]
