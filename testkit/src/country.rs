@@ -26,6 +26,9 @@ pub const TOP_LEVEL_DOMAIN: &str = "xm";
 /// "Lighthouse".
 pub const INTERNATIONAL_DOMAIN: &str = "燈塔";
 
+/// A range of its addresses that nobody has in the real world.
+pub const RESERVED: &str = "240.0.0.0/4";
+
 /// The days from which the two sets of tables hold.
 pub const TABLE_DAYS: [&str; 2] = ["2024-01-01", "2024-02-15"];
 

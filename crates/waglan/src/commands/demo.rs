@@ -5,7 +5,7 @@ mod summary;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use desk::{Access, Desk, HandedIn, Input, Of, Outcome, TableKind};
 use event::time;
@@ -13,7 +13,7 @@ use testkit::{Quarter, country, quarter};
 
 use super::ingest::bar;
 use super::operator;
-use crate::{Ended, Place, clock, output};
+use crate::{Ended, Place, bundled, clock, output};
 
 /// Read a made-up country's quarter of feeds, and show what comes of it.
 ///
@@ -107,7 +107,16 @@ async fn install_tables(place: &Place, location: &str, quarter: &Quarter) -> Res
         install(&desk, TableKind::Scope, "country", day, tables.scope.as_bytes())?;
         install(&desk, TableKind::Aliases, "country", day, tables.aliases.as_bytes())?;
     }
-    Ok(())
+    let possible = possible(&bundled::tables().impossible_addresses)?;
+    install(&desk, TableKind::Warnings, "impossible", time::day(time::parse("2000-01-01").expect("a date")), possible.as_bytes())
+}
+
+/// The list of impossible addresses in a world in which the country has some of them.
+fn possible(list: &str) -> Result<String> {
+    let mut list: serde_json::Value = serde_json::from_str(list)?;
+    let networks = list.get_mut("list").and_then(serde_json::Value::as_array_mut).context("it is a warning list")?;
+    networks.retain(|network| network != country::RESERVED);
+    Ok(serde_json::to_string_pretty(&list)?)
 }
 
 fn install(desk: &Desk, kind: TableKind, name: &str, day: i32, mut bytes: &[u8]) -> Result<()> {

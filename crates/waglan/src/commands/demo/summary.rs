@@ -51,35 +51,49 @@ const PARTS: &[Part] = &[
         heading: "Top malware on our machines",
         about: "Distinct addresses in scope, of feeds that see infected machines.",
         sql: "SELECT malware_name AS malware, count(DISTINCT source_ip) AS addresses, count(*) AS events
-              FROM events WHERE in_scope AND kind = 'bot' AND malware_name IS NOT NULL GROUP BY 1 ORDER BY addresses DESC, malware LIMIT 8",
+              FROM events WHERE in_scope AND kind = 'bot' AND suppressed IS NULL AND malware_name IS NOT NULL GROUP BY 1 ORDER BY addresses DESC, malware LIMIT 8",
     },
     Part {
         heading: "Top networks",
         about: "AS numbers by the enrichment tables of each event's own day.",
         sql: "SELECT source_asn AS asn, source_as_name AS name, count(DISTINCT source_ip) AS addresses, count(*) AS events
-              FROM events WHERE in_scope AND kind = 'bot' AND source_asn IS NOT NULL GROUP BY 1, 2 ORDER BY addresses DESC, asn LIMIT 8",
+              FROM events WHERE in_scope AND kind = 'bot' AND suppressed IS NULL AND source_asn IS NOT NULL GROUP BY 1, 2 ORDER BY addresses DESC, asn LIMIT 8",
     },
 ];
 
 const WEEKS: &str = "SELECT date_trunc('week', time_source) AS week, count(DISTINCT source_ip) AS addresses
-    FROM events WHERE in_scope AND kind = 'bot' AND classification_type = 'infected-system' GROUP BY 1 ORDER BY 1";
+    FROM events WHERE in_scope AND kind = 'bot' AND suppressed IS NULL AND classification_type = 'infected-system' GROUP BY 1 ORDER BY 1";
+
+/// What whoever reads the figures must know of them.
+const NOTES: Part = Part {
+    heading: "What these figures leave out",
+    about: "Events on a warning list by which a rule suppresses them: they are kept, and counted nowhere else.",
+    sql: "SELECT feed, suppressed AS \"warning list\", count(*) AS events FROM events WHERE suppressed IS NOT NULL
+          GROUP BY 1, 2 ORDER BY events DESC, feed, 2",
+};
 
 /// The whole summary as text.
 pub(super) async fn write(desk: &Desk, taken: &Taken, location: &str) -> Result<String> {
     let mut out = String::new();
     head(&mut out, taken)?;
-    for part in PARTS {
-        let batches = ask(desk, part.sql).await?;
-        if batches.iter().all(|batch| batch.num_rows() == 0) {
-            continue;
-        }
-        writeln!(out, "\n{}\n  {}\n", part.heading, part.about)?;
-        table(&mut out, &batches)?;
+    for each in PARTS {
+        part(&mut out, desk, each).await?;
     }
     writeln!(out, "\nInfected machines by week\n  Distinct addresses in scope that a sinkhole saw.\n")?;
     chart(&mut out, &ask(desk, WEEKS).await?)?;
+    part(&mut out, desk, &NOTES).await?;
     next_steps(&mut out, location)?;
     Ok(out)
+}
+
+/// Nothing where there is nothing to show.
+async fn part(out: &mut String, desk: &Desk, part: &Part) -> Result<()> {
+    let batches = ask(desk, part.sql).await?;
+    if batches.iter().any(|batch| batch.num_rows() > 0) {
+        writeln!(out, "\n{}\n  {}\n", part.heading, part.about)?;
+        table(out, &batches)?;
+    }
+    Ok(())
 }
 
 async fn ask(desk: &Desk, sql: &str) -> Result<Vec<RecordBatch>> {
