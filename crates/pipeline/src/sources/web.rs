@@ -288,7 +288,7 @@ impl Web<'_> {
                 return Err(Failed {
                     may_pass: status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT),
                     status: Some(status),
-                    retry_after: retry_after(&answer),
+                    retry_after: retry_after(&answer, self.at_work.clock.now()),
                     ..Failed::for_good(why)
                 });
             }
@@ -369,8 +369,17 @@ fn redirected(ask: &Ask, from: &Url, answer: &Response) -> Result<Url, Failed> {
     Ok(to)
 }
 
-/// How long the server asks to wait, in seconds; a date there is no hurry either.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let text = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+/// How long the server asks to wait: in seconds, or until a date of its own clock.
+fn retry_after(answer: &Response, now: Micros) -> Option<Duration> {
+    let said = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = said(header::RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| time::with_format(text, HTTP_DATE, 0).ok();
+    let its_now = said(header::DATE).and_then(date).unwrap_or(now);
+    Some(Duration::from_micros(date(asked)?.saturating_sub(its_now).max(0).unsigned_abs()))
 }
+
+/// As HTTP writes dates (RFC 9110, 5.6.7).
+const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
