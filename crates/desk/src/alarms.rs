@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use event::time::{self, Micros};
 use notify::{Mail, News, Security, Server, Trouble, Webhook};
 use pipeline::sources::Every;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::instrument;
 
 use crate::actor::{Action, Actor};
+use crate::configuration::Places;
 use crate::desk::Desk;
 use crate::health::HealthReport;
 use crate::tables::write_whole;
@@ -67,10 +68,11 @@ enum Output {
 }
 
 impl Output {
-    async fn send(&self, news: &News, now: Micros) -> Result<()> {
+    /// Who of its own was not told, and why; an error if nobody was.
+    async fn send(&self, news: &News, now: Micros) -> Result<Vec<String>> {
         match self {
             Output::Mail(mail) => mail.send(news, now).await,
-            Output::Webhook(webhook) => webhook.send(news, now).await,
+            Output::Webhook(webhook) => webhook.send(news, now).await.map(|()| Vec::new()),
         }
     }
 }
@@ -78,6 +80,9 @@ impl Output {
 impl MailSettings {
     /// Whether its addresses are some, whatever is secret left aside.
     fn check(&self) -> Result<()> {
+        if self.user.is_some() != self.password.is_some() {
+            bail!("user and password belong together");
+        }
         let server = Server { host: self.server.clone(), security: self.security, ..Server::default() };
         Mail::new(&self.from, &self.to, server).map(|_| ())
     }
@@ -85,8 +90,7 @@ impl MailSettings {
     fn output(&self) -> Result<Output> {
         let login = match (&self.user, &self.password) {
             (Some(user), Some(password)) => Some((user.clone(), password.reveal()?)),
-            (None, None) => None,
-            _ => anyhow::bail!("user and password belong together"),
+            _ => None,
         };
         let (host, ca) = (self.server.clone(), read(self.ca.as_ref())?);
         let server = Server { host, port: self.port, security: self.security, login, ca };
@@ -95,6 +99,13 @@ impl MailSettings {
 }
 
 impl WebhookSettings {
+    /// Whether its headers have names, and its address is one if it is no secret that is elsewhere.
+    fn check(&self) -> Result<()> {
+        let url = if let Secret::Text(url) = &self.url { url } else { "https://localhost/" };
+        let headers: Vec<_> = self.headers.keys().map(|name| (name.clone(), String::new())).collect();
+        Webhook::new(url, &headers, None).map(|_| ())
+    }
+
     fn output(&self) -> Result<Output> {
         let headers = self.headers.iter().map(|(name, value)| Ok((name.clone(), value.reveal()?))).collect::<Result<Vec<_>>>()?;
         Ok(Output::Webhook(Webhook::new(&self.url.reveal()?, &headers, read(self.ca.as_ref())?.as_deref())?))
@@ -106,27 +117,25 @@ fn read(path: Option<&PathBuf>) -> Result<Option<Vec<u8>>> {
 }
 
 impl Alarms {
-    /// Every way to tell somebody, by its name in the configuration.
-    fn outputs(&self) -> Result<BTreeMap<&'static str, Output>> {
-        let mut outputs = BTreeMap::new();
-        if let Some(mail) = &self.mail {
-            outputs.insert("mail", mail.output().context("[alarms.mail] in the configuration")?);
-        }
-        if let Some(webhook) = &self.webhook {
-            outputs.insert("webhook", webhook.output().context("[alarms.webhook] in the configuration")?);
-        }
-        Ok(outputs)
+    /// Every way to tell somebody, by its name in the configuration; or what of it cannot work.
+    fn outputs(&self) -> BTreeMap<&'static str, Result<Output>> {
+        let mail = self.mail.as_ref().map(|mail| ("mail", mail.output().context("[alarms.mail] in the configuration")));
+        let webhook = self.webhook.as_ref().map(|webhook| ("webhook", webhook.output().context("[alarms.webhook] in the configuration")));
+        mail.into_iter().chain(webhook).collect()
     }
 
-    /// Says what of it cannot work.
-    pub(crate) fn check(&self) -> Result<()> {
-        self.mail.as_ref().map_or(Ok(()), MailSettings::check).context("[alarms.mail] in the configuration")
+    /// What of it cannot work.
+    pub(crate) fn check(&self, places: &Places) -> Vec<Error> {
+        let mail = self.mail.as_ref().map(|mail| ("alarms.mail", mail.check()));
+        let webhook = self.webhook.as_ref().map(|webhook| ("alarms.webhook", webhook.check()));
+        let wrong = |(key, checked): (&str, Result<()>)| Some(checked.err()?.context(format!("[{key}] in {}", places.of_key(key))));
+        mail.into_iter().chain(webhook).filter_map(wrong).collect()
     }
 }
 
 /// What each output has told and is not over.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Told {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Told {
     version: u32,
     by_output: BTreeMap<String, Vec<Trouble>>,
 }
@@ -136,10 +145,27 @@ const TOLD_VERSION: u32 = 1;
 /// A source that fails so often in a row is in trouble: once or twice is the internet.
 const FAILURES: u32 = 3;
 
+/// What goes wrong that is of no feed and no source.
+const STORE: &str = "the store";
+const UPKEEP: &str = "upkeep";
+
+fn trouble(what: String, state: &str, why: &str, since: Micros) -> Trouble {
+    Trouble { what, state: state.to_owned(), why: why.to_owned(), since }
+}
+
 impl HealthReport {
+    /// Whether this says how such a thing does, as [`Trouble::what`] names it.
+    fn looks_at(&self, what: &str) -> bool {
+        match what.split_once(' ') {
+            Some(("feed", id)) => self.feeds.iter().any(|feed| feed.feed == id),
+            Some(("source", name)) => self.sources.contains_key(name),
+            _ => [STORE, UPKEEP].contains(&what),
+        }
+    }
+
     /// What somebody should look at.
     fn troubles(&self, now: Micros) -> Vec<Trouble> {
-        let trouble = |what: String, state: &str, why: &str| Trouble { what, state: state.to_owned(), why: why.to_owned(), since: now };
+        let trouble = |what: String, state: &str, why: &str| trouble(what, state, why, now);
         let feeds = self.feeds.iter().filter(|feed| feed.state >= health::State::Strange);
         let feeds = feeds.map(|feed| trouble(format!("feed {}", feed.feed), feed.state.name(), &feed.why));
         let sources = self.sources.iter().filter(|(_, source)| source.failures >= FAILURES);
@@ -156,27 +182,47 @@ impl Desk {
     pub async fn raise_alarms(&self, actor: &Actor, now: Micros) -> Result<Vec<String>> {
         // People read it.
         let now = now - now.rem_euclid(time::SECOND);
-        let outputs = self.configuration.alarms.outputs()?;
+        let outputs = self.configuration.alarms.outputs();
         if outputs.is_empty() {
             return Ok(Vec::new());
         }
-        let wrong = self.health(actor, now).await?.troubles(now);
+        let judged = self.judged(actor, now).await;
         let path = self.told_path()?;
-        let mut told = Told::read(&path)?;
+        let mut unwritten = self.told_in_vain.lock().await;
+        let mut told = unwritten.take().map_or_else(|| Told::read(&path), Ok)?;
+        let before = told.clone();
         let mut untold = Vec::new();
         for (name, output) in outputs {
-            let known = told.by_output.get(name).map_or(&[][..], Vec::as_slice);
-            let (news, then) = News::since(known, &wrong);
-            if news.is_empty() {
-                continue;
-            }
-            match output.send(&news, now).await {
-                Ok(()) => {
-                    told.by_output.insert(name.to_owned(), then);
-                    told.write(&path)?;
+            let known = told.by_output.remove(name).unwrap_or_default();
+            let (news, then) = match &judged {
+                Ok(health) => {
+                    let mut wrong = health.troubles(now);
+                    wrong.extend(self.failed_upkeep(actor)?.map(|why| trouble(UPKEEP.to_owned(), "failing", &why, now)));
+                    News::since(&known, &wrong, |what| health.looks_at(what))
                 }
-                Err(error) => untold.push(format!("{} was not told by {name}: {error:#}", news.subject())),
-            }
+                // How feeds do is not known: what was wrong is so still.
+                Err(error) => {
+                    let store = trouble(STORE.to_owned(), "unreadable", &format!("{error:#}"), now);
+                    let wrong: Vec<_> = known.iter().filter(|known| known.what != STORE).cloned().chain([store]).collect();
+                    News::since(&known, &wrong, |_| false)
+                }
+            };
+            let sent = match output {
+                _ if news.is_empty() => Ok(Vec::new()),
+                Ok(output) => output.send(&news, now).await,
+                Err(error) => Err(error),
+            };
+            let is_told = sent.is_ok();
+            let who = sent.unwrap_or_else(|error| vec![format!("{error:#}")]);
+            untold.extend(who.into_iter().map(|why| format!("{} was not told by {name}: {why}", news.subject())));
+            told.by_output.insert(name.to_owned(), if is_told { then } else { known });
+        }
+        if told.by_output != before.by_output
+            && let Err(error) = told.write(&path)
+        {
+            // A full disk is no reason to say the same thing every ten minutes.
+            untold.push(format!("what was told could not be remembered: {error:#}"));
+            *unwritten = Some(told);
         }
         Ok(untold)
     }
@@ -186,8 +232,13 @@ impl Desk {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "a test of alarms", now)?;
         let mut tried = Vec::new();
-        for (name, output) in self.configuration.alarms.outputs()? {
-            tried.push((name, output.send(&News::of_a_test(now), now).await));
+        for (name, output) in self.configuration.alarms.outputs() {
+            let sent = match output {
+                Ok(output) => output.send(&News::of_a_test(now), now).await,
+                Err(error) => Err(error),
+            };
+            let all = |refused: Vec<String>| if refused.is_empty() { Ok(()) } else { Err(anyhow!(refused.join("; "))) };
+            tried.push((name, sent.and_then(all)));
         }
         Ok(tried)
     }
@@ -211,7 +262,7 @@ impl Told {
             bytes => serde_json::from_slice(&bytes.with_context(reading)?).with_context(reading)?,
         };
         if told.version > TOLD_VERSION {
-            anyhow::bail!("{} was written by a later version of the program", path.display());
+            bail!("{} was written by a later version of the program", path.display());
         }
         Ok(told)
     }

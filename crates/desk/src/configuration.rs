@@ -11,7 +11,7 @@ use std::time::Duration;
 use pipeline::sources::{self, Every};
 use serde::Deserialize;
 
-pub use self::files::{ConfigurationFile, masked};
+pub use self::files::{ConfigurationFile, Places, masked};
 use crate::alarms::Alarms;
 use crate::upkeep::Daily;
 
@@ -42,6 +42,9 @@ pub struct Configuration {
     pub source: BTreeMap<String, sources::Settings>,
     pub run: Run,
     pub alarms: Alarms,
+    /// Where each key stands, for whoever has to mend it.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 impl Default for Configuration {
@@ -62,6 +65,7 @@ impl Default for Configuration {
             source: BTreeMap::new(),
             run: Run::default(),
             alarms: Alarms::default(),
+            places: Places::default(),
         }
     }
 }
@@ -184,14 +188,20 @@ impl Configuration {
     /// Of the file's text; the error says where and what.
     pub fn parse(text: &str) -> Result<Configuration, String> {
         let configuration: Configuration = toml::from_str(text).map_err(|wrong| wrong.to_string())?;
-        let least = |name: &str, given: u64, least: u64| {
-            if given < least { Err(format!("{name} = {given}: it is at least {least}\n")) } else { Ok(()) }
-        };
-        least("memory", configuration.memory, 64)?;
-        least("threads", configuration.threads.map_or(1, |threads| threads as u64), 1)?;
-        least("memory of [query]", configuration.query.memory, 64)?;
-        least("seconds of [query]", configuration.query.seconds, 1)?;
-        least("at_once of [run]", configuration.run.at_once as u64, 1)?;
-        Ok(configuration)
+        let first = configuration.beyond_limits().next();
+        first.map_or(Ok(configuration), |(_, why)| Err(format!("{why}\n")))
+    }
+
+    /// Keys whose numbers are too small, and what they should be.
+    fn beyond_limits(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let limits = [
+            ("memory", self.memory, 64),
+            ("threads", self.threads.map_or(1, |threads| threads as u64), 1),
+            ("query.memory", self.query.memory, 64),
+            ("query.seconds", self.query.seconds, 1),
+            ("run.at_once", self.run.at_once as u64, 1),
+        ];
+        let beyond = limits.into_iter().filter(|(_, given, least)| given < least);
+        beyond.map(|(key, given, least)| (key, format!("{key} = {given}: it is at least {least}")))
     }
 }

@@ -10,6 +10,7 @@ use feed::Catalog;
 use feed::catalog::File;
 use store::{Access, NameFunctions, Settings, Store};
 
+use crate::alarms::Told;
 use crate::audit::Audit;
 use crate::configuration::Configuration;
 use crate::tables::{self, Bundled};
@@ -43,6 +44,8 @@ pub struct Desk {
     pub(crate) fetched: Mutex<HashMap<Listed, Weak<Part>>>,
     pub(crate) configuration: Configuration,
     pub(crate) audit: Audit,
+    /// What alarms have told where that could not be written down.
+    pub(crate) told_in_vain: tokio::sync::Mutex<Option<Told>>,
     pub(crate) writer: String,
     /// The data folder, or what stands in for it; none where a bucket is only read.
     pub(crate) folder: Option<PathBuf>,
@@ -73,7 +76,7 @@ impl Desk {
         let catalog = Catalog::read(&feed_files);
         let tables = Arc::new(tables::load(&configuration, folder.as_deref(), &bundled)?);
         let (fetched, audit) = (Mutex::default(), Audit::new(folder.clone()));
-        Ok(Desk { store, catalog, feed_files, tables, fetched, configuration, audit, writer, folder })
+        Ok(Desk { store, catalog, feed_files, tables, fetched, configuration, audit, told_in_vain: Default::default(), writer, folder })
     }
 
     pub fn catalog(&self) -> &Catalog {

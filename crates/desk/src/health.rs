@@ -7,14 +7,14 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
 use arrow::datatypes::Int64Type;
 use event::time::{self, Micros};
-use pipeline::health::{self, Health};
-use pipeline::{Memory, memories};
+use pipeline::health::{self, Awaited, Health};
+use pipeline::{Memory, Of, memories};
 
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
 use crate::queries::{Sql, collect};
 
-/// How all feeds do that delivered anything, and all sources that are configured.
+/// How all feeds do that are awaited or delivered anything of late, and all sources that are configured.
 #[derive(Clone, Debug)]
 pub struct HealthReport {
     pub feeds: Vec<Health>,
@@ -26,15 +26,27 @@ pub struct HealthReport {
 
 impl Desk {
     pub async fn health(&self, actor: &Actor, now: Micros) -> Result<HealthReport> {
+        Ok(HealthReport { suppressed: self.suppressed(actor, now).await?, ..self.judged(actor, now).await? })
+    }
+
+    /// Without what is suppressed, which would ask all events.
+    pub(crate) async fn judged(&self, actor: &Actor, now: Micros) -> Result<HealthReport> {
         actor.require(Action::Query)?;
-        let deliveries = self.store.deliveries(None).await?;
-        let feeds = health::judge(&self.catalog, &deliveries, now);
-        let names = self.plans()?.into_iter().map(|plan| plan.name);
+        let deliveries = self.store.recorded().await?;
+        let (mut names, mut awaited) = (Vec::new(), Awaited::default());
+        for plan in self.plans()? {
+            names.push(plan.name);
+            match plan.of {
+                Of::Feed(id) => awaited.feeds.insert(id),
+                Of::Provider(name) => awaited.providers.insert(name),
+            };
+        }
+        let feeds = health::judge(&self.catalog, deliveries.all(), &awaited, now);
         let sources = match self.memories_folder() {
             Ok(folder) => memories(&folder, names)?,
             Err(_) => BTreeMap::new(),
         };
-        Ok(HealthReport { feeds, suppressed: self.suppressed(actor, now).await?, sources })
+        Ok(HealthReport { feeds, suppressed: BTreeMap::new(), sources })
     }
 
     async fn suppressed(&self, actor: &Actor, now: Micros) -> Result<BTreeMap<String, u64>> {
@@ -66,7 +78,7 @@ impl HealthReport {
         let feeds = &self.feeds;
         let text = |value: &dyn Fn(&Health) -> Option<String>| -> ArrayRef { Arc::new(feeds.iter().map(value).collect::<StringArray>()) };
         let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let last = TimestampMicrosecondArray::from_iter_values(feeds.iter().map(|feed| feed.last)).with_timezone("UTC");
+        let last = feeds.iter().map(|feed| feed.last).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
         let suppressed = feeds.iter().map(|feed| self.suppressed.get(&feed.feed).copied().unwrap_or_default());
         let columns: [(&str, ArrayRef); 12] = [
             ("feed", text(&|feed| said(&feed.feed))),
@@ -98,7 +110,12 @@ impl HealthReport {
         let feeds = |value: &dyn Fn(&Health) -> f64| self.feeds.iter().map(|feed| (feed.feed.as_str(), value(feed))).collect();
         let seconds = |span: Micros| span as f64 / 1e6;
         let is = |state: health::State| move |feed: &Health| f64::from(feed.state == state);
-        metric("feed_age_seconds", "Time since the feed's last delivery.", "feed", feeds(&|feed| seconds(now - feed.last)));
+        metric(
+            "feed_age_seconds",
+            "Time since the feed's last delivery.",
+            "feed",
+            feeds(&|feed| feed.last.map_or(f64::NAN, |last| seconds(now - last))),
+        );
         metric(
             "feed_cadence_seconds",
             "The feed's usual gap between deliveries.",

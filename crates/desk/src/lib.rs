@@ -22,7 +22,7 @@ mod warnings;
 
 pub use actor::{Action, Actor, Role};
 pub use backup::{restore, verify_backup};
-pub use configuration::{Configuration, ConfigurationFile, Retention, masked};
+pub use configuration::{Configuration, ConfigurationFile, Places, Retention, masked};
 pub use desk::{Desk, Opening, catalog, feed_folders};
 pub use enrich::Kind as TableKind;
 pub use feeds::{UpdatedFeeds, feeds_batch};
@@ -30,8 +30,8 @@ pub use health::HealthReport;
 pub use history::{History, Imported};
 pub use pipeline::eventdb::EventDb;
 pub use pipeline::{
-    Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Pushing, Queue, Reread, Secret, Source, Tally, Tls, Unread, What,
-    Worker, fetch, find, open as open_delivery, pick, read, require,
+    Clock, Enrichment, HandedIn, Input, NotKept, Of, Outcome, Peeked, Planned, Pushing, Queue, Reread, Secret, Source, Tally, Tls, Unread,
+    What, Worker, fetch, find, open as open_delivery, pick, read, require,
 };
 pub use queries::{Sql, collect, each_batch, write_parquet};
 pub use run::plans;

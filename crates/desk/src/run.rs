@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use feed::Catalog;
 use pipeline::{Clock, Of, Planned, Running, sources};
 use tokio::sync::watch;
@@ -13,18 +13,31 @@ use crate::actor::{Action, Actor};
 use crate::configuration::Configuration;
 use crate::desk::Desk;
 
-/// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs.
+/// Every source that the configuration names, checked as a whole: what is wrong with any is said before anything runs, of all at once.
 pub fn plans(configuration: &Configuration, catalog: &Catalog) -> Result<Vec<Planned>> {
-    configuration.alarms.check()?;
+    let place = |key: &str| configuration.places.of_key(key);
+    let mut wrong = configuration.alarms.check(&configuration.places);
     let mut plans = Vec::new();
     for (name, source) in configuration.source.iter().filter(|(_, source)| !source.off) {
-        plans.push(source.plan(name, catalog).with_context(|| format!("[source.{name}] in the configuration"))?);
+        match source.plan(name, catalog) {
+            Ok(plan) => plans.push(plan),
+            Err(why) => wrong.push(why.context(format!("[source.{name}] in {}", place(&format!("source.{name}"))))),
+        }
     }
-    let by_tables = sources::by_tables(&configuration.collect, catalog).context("collect in the configuration")?;
-    // A feed with a section of its own is fetched as that says.
-    let named = |of: &Of| configuration.source.values().any(|source| matches!(of, Of::Feed(id) if source.feed.as_ref() == Some(id)));
-    plans.extend(by_tables.into_iter().filter(|plan| !named(&plan.of)));
-    Ok(plans)
+    match sources::by_tables(&configuration.collect, catalog) {
+        // A feed with a section of its own is fetched as that says.
+        Ok(by_tables) => {
+            let named =
+                |of: &Of| configuration.source.values().any(|source| matches!(of, Of::Feed(id) if source.feed.as_ref() == Some(id)));
+            plans.extend(by_tables.into_iter().filter(|plan| !named(&plan.of)));
+        }
+        Err(why) => wrong.push(why.context(format!("collect in {}", place("collect")))),
+    }
+    match wrong.len() {
+        0 => Ok(plans),
+        1 => Err(wrong.remove(0)),
+        _ => bail!(wrong.iter().map(|why| format!("{why:#}")).collect::<Vec<_>>().join("\n")),
+    }
 }
 
 impl Desk {

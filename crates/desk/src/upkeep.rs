@@ -2,11 +2,13 @@
 //!
 //! When it was done last is remembered in a file, so that a night that was missed, since nothing ran or since it failed, is made up.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use event::time::{self, Micros};
+use futures::FutureExt;
 use pipeline::Clock;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -100,8 +102,12 @@ impl Memory {
         }
     }
 
-    fn write(&self, folder: &Path) -> Result<()> {
-        write_whole(&folder.join(MEMORY), &serde_json::to_vec_pretty(self)?)
+    /// As well as can be: a full disk must not keep from being done what makes room on it.
+    fn keep(&self, folder: &Path) {
+        let text = serde_json::to_vec_pretty(self).expect("numbers and text");
+        if let Err(error) = write_whole(&folder.join(MEMORY), &text) {
+            warn!(error = format!("{error:#}"), "how the upkeep went could not be remembered");
+        }
     }
 
     /// When it is to be done next.
@@ -119,19 +125,20 @@ impl Desk {
             Some(memory) => memory,
             None => {
                 let first = Memory { version: VERSION, done: clock.now(), failed: None };
-                first.write(folder)?;
+                first.keep(folder);
                 first
             }
         };
         while let Some(due) = memory.due(daily) {
             clock.sleep_until(due).await;
             let now = clock.now();
-            let failed = self.look_after(actor, clock).await;
+            let looked_after = AssertUnwindSafe(self.look_after(actor, clock)).catch_unwind().await;
+            let failed = looked_after.unwrap_or_else(|_| vec!["the program has a fault, which standard error shows".to_owned()]);
             memory = match failed.is_empty() {
                 true => Memory { version: VERSION, done: now, failed: None },
                 false => Memory { failed: Some((clock.now(), failed.join("; "))), ..memory },
             };
-            memory.write(folder)?;
+            memory.keep(folder);
         }
         Ok(())
     }

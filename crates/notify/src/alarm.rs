@@ -27,13 +27,14 @@ pub struct News {
 }
 
 impl News {
-    /// What is to tell to somebody who knows of `told`, now that this is wrong; and what he knows of then.
-    pub fn since(told: &[Trouble], wrong: &[Trouble]) -> (News, Vec<Trouble>) {
+    /// What is to tell to somebody who knows of `told`, now that this is wrong; and what he knows of then. What was told and is not
+    /// looked at any more is forgotten: nobody knows that it is well.
+    pub fn since(told: &[Trouble], wrong: &[Trouble], is_looked_at: impl Fn(&str) -> bool) -> (News, Vec<Trouble>) {
         let known: BTreeMap<&str, &Trouble> = told.iter().map(|trouble| (trouble.what.as_str(), trouble)).collect();
         let knows = |trouble: &Trouble| known.get(trouble.what.as_str()).copied().filter(|known| known.state == trouble.state);
         let raised = wrong.iter().filter(|trouble| knows(trouble).is_none()).cloned().collect();
         let is_over = |known: &&Trouble| !wrong.iter().any(|trouble| trouble.what == known.what);
-        let over = told.iter().filter(is_over).cloned().collect();
+        let over = told.iter().filter(is_over).filter(|known| is_looked_at(&known.what)).cloned().collect();
         let then = wrong.iter().map(|trouble| knows(trouble).unwrap_or(trouble).clone()).collect();
         (News { raised, over }, then)
     }
@@ -101,19 +102,22 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_once_and_once_more_when_it_is_over() {
         let (told, wrong) = (Vec::new(), [trouble("feed a/x", "strange", 1), trouble("feed a/y", "silent", 1)]);
-        let (news, told) = News::since(&told, &wrong);
+        let since = |told: &[Trouble], wrong: &[Trouble]| News::since(told, wrong, |what| what != "feed b/z");
+        let (news, told) = since(&told, &wrong);
         assert_eq!(news.subject(), "1 silent, 1 strange");
-        let (news, told) = News::since(&told, &[trouble("feed a/x", "strange", 2), trouble("feed a/y", "silent", 2)]);
+        let (news, told) = since(&told, &[trouble("feed a/x", "strange", 2), trouble("feed a/y", "silent", 2)]);
         assert!(news.is_empty(), "{news:?}");
         // It became worse; the other is over.
-        let (news, told) = News::since(&told, &[trouble("feed a/x", "silent", 3)]);
+        let (news, told) = since(&told, &[trouble("feed a/x", "silent", 3)]);
         assert_eq!(news.subject(), "feed a/x is silent, feed a/y is well again");
         assert_eq!(news.over[0].since, 1, "since it was told first");
-        let (news, told) = News::since(&told, &[]);
+        let (news, told) = since(&told, &[]);
         assert_eq!(
             news.text(4),
             "feed a/x is well again; it was silent since 1970-01-01T00:00:00.000003Z\n\nAs of 1970-01-01T00:00:00.000004Z. `waglan feed health` shows all feeds.\n"
         );
         assert!(told.is_empty());
+        let (news, told) = since(&[trouble("feed b/z", "silent", 1)], &[]);
+        assert!(news.is_empty() && told.is_empty(), "nobody waits for it any more, which is not that it is well: {news:?}");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use event::time::Micros;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
@@ -47,8 +48,9 @@ pub struct Server {
     pub ca: Option<Vec<u8>>,
 }
 
-/// How long the server may take for any one thing.
+/// How long the server may take to answer a connection, and to take a message.
 const PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// RFC 3834: no program answers it.
 #[derive(Clone)]
@@ -99,15 +101,27 @@ impl Mail {
         Ok(Mail { from: mailbox(from)?, to, transport: transport.timeout(Some(PATIENCE)).build() })
     }
 
-    /// Sends it to all of them; it is sent once the server has taken it.
-    pub async fn send(&self, news: &News, now: Micros) -> Result<()> {
+    /// Sends it to all of them; whoever was refused by the server, and why. It is sent once the server has taken it for anybody.
+    pub async fn send(&self, news: &News, now: Micros) -> Result<Vec<String>> {
         let date = SystemTime::UNIX_EPOCH + Duration::from_micros(now.unsigned_abs());
         let mut message = Message::builder().from(self.from.clone()).subject(format!("Waglan: {}", news.subject())).date(date);
         for to in &self.to {
             message = message.to(to.clone());
         }
-        let message = message.message_id(None).header(AutoSubmitted).header(ContentType::TEXT_PLAIN).body(news.text(now))?;
-        self.transport.send(message).await.context("the mail server does not take it")?;
-        Ok(())
+        let message = message.message_id(None).header(AutoSubmitted).header(ContentType::TEXT_PLAIN).body(news.text(now))?.formatted();
+        let mut refused = Vec::new();
+        // Each by itself: one address that the server does not know keeps the message from no other.
+        for to in &self.to {
+            let envelope = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()])?;
+            match tokio::time::timeout(LONGEST, self.transport.send_raw(&envelope, &message)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => refused.push(format!("{}: {:#}", to.email, anyhow!(error))),
+                Err(_) => bail!("the mail server did not end it within {} s", LONGEST.as_secs()),
+            }
+        }
+        if refused.len() == self.to.len() {
+            bail!("the mail server does not take it: {}", refused.join("; "));
+        }
+        Ok(refused)
     }
 }

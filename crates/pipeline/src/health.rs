@@ -4,7 +4,7 @@
 //! A feed is silent when it has not come for three times its usual gap. But where a provider's other reports came meanwhile, an absent
 //! report of observations says that there was nothing to report: it is a zero. An empty delivery is a delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use event::Delivers;
@@ -21,7 +21,8 @@ pub struct Health {
     pub why: String,
     /// Deliveries in the time that is looked back on.
     pub deliveries: usize,
-    pub last: Micros,
+    /// None where nothing came so far.
+    pub last: Option<Micros>,
     /// The usual gap between deliveries; none before the fourth.
     pub cadence: Option<Duration>,
     /// Rows on the last day on which it delivered.
@@ -62,8 +63,24 @@ impl State {
     }
 }
 
-/// How far is looked back.
-pub const LOOKED_BACK: Micros = 60 * time::DAY;
+/// How far is looked back from a feed's last delivery.
+const LOOKED_BACK: Micros = 60 * time::DAY;
+
+/// So many deliveries are looked at in any case: of what comes once a month, too, some gaps are known then.
+const LOOKED_AT: usize = 5;
+
+/// What is to come: what it is of is judged even where nothing came for long, or ever.
+#[derive(Clone, Debug, Default)]
+pub struct Awaited {
+    pub feeds: BTreeSet<String>,
+    pub providers: BTreeSet<String>,
+}
+
+impl Awaited {
+    fn has(&self, feed: &str) -> bool {
+        self.feeds.contains(feed) || feed.split('/').next().is_some_and(|provider| self.providers.contains(provider))
+    }
+}
 
 /// Where more of a week's rows are rejects than this, something is wrong.
 const MANY_REJECTS: f64 = 0.05;
@@ -71,31 +88,54 @@ const MANY_REJECTS: f64 = 0.05;
 /// So many times the usual gap is silence.
 const SILENT_AFTER: i64 = 3;
 
-/// The feeds that delivered anything in the time that is looked back on, by their ids; retired ones are left out.
-pub fn judge(catalog: &Catalog, deliveries: &[Delivery], now: Micros) -> Vec<Health> {
-    let recent = deliveries.iter().filter(|delivery| delivery.time > now - LOOKED_BACK && delivery.time <= now + time::DAY);
-    let mut by_feed: BTreeMap<&str, Vec<&Delivery>> = BTreeMap::new();
-    for delivery in recent {
-        by_feed.entry(&delivery.feed).or_default().push(delivery);
-    }
+/// The feeds that are awaited or delivered anything of late, by their ids; retired ones are left out.
+pub fn judge<'d>(catalog: &Catalog, deliveries: impl Iterator<Item = &'d Delivery>, awaited: &'d Awaited, now: Micros) -> Vec<Health> {
+    let mut by_feed: BTreeMap<&str, Vec<&Delivery>> = awaited.feeds.iter().map(|feed| (feed.as_str(), Vec::new())).collect();
     let mut last_of_provider: BTreeMap<&str, Micros> = BTreeMap::new();
-    for (_, delivered) in by_feed.iter_mut() {
-        delivered.sort_by_key(|delivery| delivery.time);
-        for delivery in delivered {
-            let last = last_of_provider.entry(&delivery.provider).or_insert(delivery.time);
-            *last = delivery.time.max(*last);
-        }
+    for delivery in deliveries.filter(|delivery| delivery.time <= now + time::DAY) {
+        by_feed.entry(&delivery.feed).or_default().push(delivery);
+        let last = last_of_provider.entry(&delivery.provider).or_insert(delivery.time);
+        *last = delivery.time.max(*last);
     }
     let mut judged = Vec::new();
-    for (id, delivered) in &by_feed {
+    for (id, mut delivered) in by_feed {
         let feed = catalog.feed(id);
         if feed.is_some_and(|feed| feed.retired.is_some()) {
             continue;
         }
-        let provider_came = delivered.first().and_then(|first| last_of_provider.get(first.provider.as_str())).copied();
-        judged.push(judge_one(id, feed, delivered, provider_came.unwrap_or_default(), now));
+        delivered.sort_by_key(|delivery| (delivery.time, &delivery.id));
+        let (Some(first), Some(last)) = (delivered.first(), delivered.last()) else {
+            judged.push(nothing_so_far(id));
+            continue;
+        };
+        let (provider_came, last) = (last_of_provider.get(first.provider.as_str()).copied(), last.time);
+        let of_late = delivered.partition_point(|delivery| delivery.time <= last - LOOKED_BACK);
+        let looked_at = delivered.split_off(of_late.min(delivered.len().saturating_sub(LOOKED_AT)));
+        let health = judge_one(id, feed, &looked_at, provider_came.unwrap_or_default(), now);
+        let gap = health.cadence.map_or(0, time::micros);
+        // What nobody waits for any more has ended.
+        if awaited.has(id) || now - last <= LOOKED_BACK.max(2 * SILENT_AFTER * gap) {
+            judged.push(health);
+        }
     }
     judged
+}
+
+fn nothing_so_far(id: &str) -> Health {
+    Health {
+        feed: id.to_owned(),
+        state: State::New,
+        why: "nothing came so far".to_owned(),
+        deliveries: 0,
+        last: None,
+        cadence: None,
+        rows: 0,
+        expected: None,
+        rejects: 0.0,
+        bytes: 0,
+        took: Duration::ZERO,
+        drift: None,
+    }
 }
 
 /// One feed, of its deliveries in the order of time.
@@ -149,7 +189,7 @@ fn judge_one(id: &str, feed: Option<&Feed>, delivered: &[&Delivery], provider_ca
     if let Some(drift) = &drift {
         say(State::Strange, format!("its columns are not its table's: {drift}"));
     }
-    let (feed, why, deliveries, took) = (id.to_owned(), why.join("; "), delivered.len(), Duration::from_millis(took_ms));
+    let (feed, why, deliveries, last, took) = (id.to_owned(), why.join("; "), delivered.len(), Some(last), Duration::from_millis(took_ms));
     Health { feed, state, why, deliveries, last, cadence, rows, expected, rejects, bytes, took, drift }
 }
 
@@ -222,7 +262,13 @@ mod tests {
     /// `FEED STATE: WHY`, a line each.
     #[track_caller]
     fn check(deliveries: Vec<Delivery>, expected: &str) {
-        let judged = judge(&catalog(), &deliveries, NOW);
+        check_awaited(&[], deliveries, expected);
+    }
+
+    #[track_caller]
+    fn check_awaited(feeds: &[&str], deliveries: Vec<Delivery>, expected: &str) {
+        let awaited = Awaited { feeds: feeds.iter().map(|feed| (*feed).to_owned()).collect(), providers: BTreeSet::new() };
+        let judged = judge(&catalog(), deliveries.iter(), &awaited, NOW);
         let told: String = judged.iter().map(|one| format!("{} {}: {}\n", one.feed, one.state.name(), one.why)).collect();
         assert_eq!(told, expected);
     }
@@ -240,6 +286,18 @@ mod tests {
         check(others, "a/x nothing: no report for 4d1h, while others of its provider came: there was nothing to report\na/y well: \n");
         let list = daily("a/x", 0).chain(daily("a/y", 4)).collect();
         check(list, "a/x well: \na/y silent: silent for 4d1h; usually it comes every 1d\n");
+    }
+
+    #[test]
+    fn what_is_awaited_is_judged_however_long_it_is_silent() {
+        let until = |days: i64| (days..days + 20).map(|day| delivery("b/z", day, 100)).collect::<Vec<_>>();
+        check(until(50), "b/z silent: silent for 50d1h; usually it comes every 1d\n");
+        check(until(70), "");
+        check_awaited(&["b/z"], until(70), "b/z silent: silent for 70d1h; usually it comes every 1d\n");
+        check_awaited(&["a/x", "b/z"], until(0), "a/x new: nothing came so far\nb/z well: \n");
+        let monthly = |from: i64| (from..9).map(|month| delivery("b/z", 30 * month, 100)).collect::<Vec<_>>();
+        check(monthly(2), "b/z well: \n");
+        check(monthly(4), "b/z silent: silent for 120d1h; usually it comes every 30d\n");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use event::time::{self, Micros};
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, instrument, warn};
 
@@ -144,29 +143,71 @@ pub struct Collecting {
     door: mpsc::Sender<Handover>,
     memory: Mutex<Memory>,
     path: PathBuf,
-    /// How long it waited for the store in this look, in milliseconds.
-    waited: Arc<AtomicU64>,
+    waits: Arc<Waits>,
 }
 
 /// The promise to say what became of something.
 #[derive(Debug)]
 pub struct Receipt {
     told: oneshot::Receiver<Result<Told, String>>,
-    waited: Arc<AtomicU64>,
+    waits: Arc<Waits>,
+}
+
+/// How long a source waits for the store: that is not its provider's fault.
+#[derive(Debug, Default)]
+struct Waits(Mutex<Waited>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Waited {
+    /// Waits that are over, together.
+    over: Duration,
+    /// How many are not, and since when there is any.
+    going_on: u32,
+    since: Option<Instant>,
+}
+
+impl Waited {
+    fn so_far(&self) -> Duration {
+        self.over + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+impl Waits {
+    fn get(&self) -> std::sync::MutexGuard<'_, Waited> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn so_far(&self) -> Duration {
+        self.get().so_far()
+    }
+
+    /// Counts until what it returns is dropped.
+    fn begin(&self) -> Wait<'_> {
+        let mut waited = self.get();
+        waited.going_on += 1;
+        waited.since.get_or_insert_with(Instant::now);
+        Wait(self)
+    }
+}
+
+struct Wait<'w>(&'w Waits);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut waited = self.0.get();
+        waited.going_on -= 1;
+        if waited.going_on == 0 {
+            (waited.over, waited.since) = (waited.so_far(), None);
+        }
+    }
 }
 
 impl Receipt {
     /// Waits until it is stored, or refused for what it is.
     pub async fn told(self) -> Result<Told> {
-        let since = Instant::now();
-        let told = self.told.await;
-        count(&self.waited, since);
-        told.map_err(|_| anyhow!("the program is stopping"))?.map_err(|why| anyhow!("the store took nothing: {why}"))
+        let _wait = self.waits.begin();
+        self.told.await.map_err(|_| anyhow!("the program is stopping"))?.map_err(|why| anyhow!("the store took nothing: {why}"))
     }
-}
-
-fn count(waited: &AtomicU64, since: Instant) {
-    waited.fetch_add(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 impl Collecting {
@@ -175,11 +216,9 @@ impl Collecting {
         let Found { at, origin, input } = found;
         let (tell, told) = oneshot::channel();
         let handed = HandedIn { of: self.of.clone(), at, origin, input };
-        let since = Instant::now();
-        let sent = self.door.send(Handover { handed, tell }).await;
-        count(&self.waited, since);
-        sent.map_err(|_| anyhow!("the program is stopping"))?;
-        Ok(Receipt { told, waited: self.waited.clone() })
+        let _wait = self.waits.begin();
+        self.door.send(Handover { handed, tell }).await.map_err(|_| anyhow!("the program is stopping"))?;
+        Ok(Receipt { told, waits: self.waits.clone() })
     }
 
     /// Waits until the program is to stop: a stream then takes no more, and hands over what it has.
@@ -253,7 +292,7 @@ pub async fn run(
         let memory = Memory::read(&path)?;
         let (name, of, clock, door) = (plan.name.clone(), plan.of.clone(), clock.clone(), door.clone());
         let (once, stop, memory) = (running.once, stop.clone(), Mutex::new(memory));
-        let at_work = Collecting { name, of, clock, once, stop: stop.clone(), door, memory, path, waited: Arc::default() };
+        let at_work = Collecting { name, of, clock, once, stop: stop.clone(), door, memory, path, waits: Arc::default() };
         tended.spawn(tend(plan, at_work, at_once.clone(), stop));
     }
     drop(door);
@@ -291,7 +330,7 @@ pub async fn run(
     };
     let stopped = async {
         // Whoever could say so is gone: then it is to stop as well.
-        let _gone = stop.wait_for(|stop| *stop).await;
+        drop(stop.wait_for(|stop| *stop).await);
         tokio::time::sleep(running.grace).await;
     };
     tokio::select! {
@@ -354,7 +393,7 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
             () = at_work.clock.sleep_until(due) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let permit = if is_stream { None } else { at_once.acquire().await.ok() };
+        let place = if is_stream { None } else { at_once.acquire().await.ok() };
         if *stop.borrow() {
             return;
         }
@@ -366,9 +405,8 @@ async fn tend(plan: Planned, at_work: Collecting, at_once: Arc<Semaphore>, mut s
                 Some(ended) => ended,
                 None => return,
             },
-            false => within(&plan, &at_work).await,
+            false => within(&plan, &at_work, place).await,
         };
-        drop(permit);
         let mut memory = at_work.memory();
         memory.last_look = Some(look);
         match looked {
@@ -410,19 +448,27 @@ async fn until_stopped(plan: &Planned, at_work: &Collecting, stop: &mut watch::R
     tokio::time::timeout(LAST_WORDS, stream).await.ok()
 }
 
-/// One look, within the time that it may take. Waiting for the store does not count: that is not the provider's fault.
+/// So long a look keeps its place among those that go on together. Whoever hangs or trickles holds no other up.
+const PLACE: Duration = Duration::from_secs(10);
+
+/// One look, within the time that it may take. Waiting for the store does not count.
 #[instrument(name = "look", skip_all, fields(source = %plan.name))]
-async fn within(plan: &Planned, at_work: &Collecting) -> Result<()> {
-    at_work.waited.store(0, Ordering::Relaxed);
+async fn within(plan: &Planned, at_work: &Collecting, mut place: Option<SemaphorePermit<'_>>) -> Result<()> {
+    let waited_before = at_work.waits.so_far();
     let began = tokio::time::Instant::now();
-    let limit = at_work.clock.real(plan.limit);
+    let (limit, in_place) = (at_work.clock.real(plan.limit), at_work.clock.real(PLACE.min(plan.limit)));
     let mut look = std::pin::pin!(collect(plan, at_work));
     loop {
-        let until = began + limit + Duration::from_millis(at_work.waited.load(Ordering::Relaxed));
-        if until <= tokio::time::Instant::now() {
+        let (now, counted_from) = (tokio::time::Instant::now(), began + (at_work.waits.so_far() - waited_before));
+        if counted_from + limit <= now {
             return Err(anyhow!("it took longer than {}", time::span_text(plan.limit)));
         }
-        if let Ok(ended) = tokio::time::timeout_at(until, &mut look).await {
+        if counted_from + in_place <= now {
+            place = None;
+        }
+        let until = counted_from + if place.is_some() { in_place } else { limit };
+        // While it waits for the store, that time moves on as well.
+        if let Ok(ended) = tokio::time::timeout_at(until.max(now + Duration::from_millis(5)), &mut look).await {
             return ended;
         }
     }

@@ -17,6 +17,17 @@ pub(crate) fn tell(state: &str) {
     }
 }
 
+/// What a service says that reads its configuration anew: since when, too, so that the manager knows which `READY=1` is the end of it.
+pub(crate) fn reloading() -> String {
+    let mut since = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to what it is given, and nowhere else.
+    #[expect(unsafe_code, reason = "the manager's own clock, which the standard library does not show")]
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut since)
+    };
+    format!("RELOADING=1\nMONOTONIC_USEC={}", since.tv_sec * 1_000_000 + since.tv_nsec / 1000)
+}
+
 /// When the manager wants to hear that we are alive: twice in the time after which it would take us for dead.
 pub(crate) struct Watchdog(Option<Duration>);
 

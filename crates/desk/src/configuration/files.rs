@@ -1,8 +1,10 @@
 //! A configuration of several files: `waglan.toml` and what lies in `conf.d` beside it, one after the other. Tables are put together, lists
 //! follow each other, and of anything else there is one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::Configuration;
@@ -14,48 +16,76 @@ pub struct ConfigurationFile {
     pub text: String,
 }
 
-impl Configuration {
-    /// Of all files together, and what they say as one. An error names the file, the line, and what is wrong there.
-    pub fn read(files: &[ConfigurationFile]) -> Result<(Configuration, Table), String> {
-        let mut all = Table::new();
-        let mut said: Vec<(String, &Path)> = Vec::new();
-        for ConfigurationFile { path, text } in files {
-            let wrong = |why: String| format!("{}: {why}", path.display());
-            // Each by itself, so that what is wrong has a line.
-            Configuration::parse(text).map_err(wrong)?;
-            let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-            put_together(&mut all, table, "", path, &mut said)?;
+/// Where each key stands, by its name with dots: the file and the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(BTreeMap<String, (PathBuf, usize)>);
+
+impl Places {
+    /// Those of one file, which is TOML.
+    fn of(ConfigurationFile { path, text }: &ConfigurationFile) -> Places {
+        let mut places = Places::default();
+        if let Ok(table) = DeTable::parse(text) {
+            places.add("", table.get_ref(), path, text);
         }
-        let text = toml::to_string(&all).map_err(|error| error.to_string())?;
-        Ok((Configuration::parse(&text)?, all))
+        places
+    }
+
+    fn add(&mut self, within: &str, table: &DeTable<'_>, path: &Path, text: &str) {
+        for (key, value) in table {
+            let name = if within.is_empty() { key.get_ref().to_string() } else { format!("{within}.{}", key.get_ref()) };
+            let line = text.bytes().take(key.span().start).filter(|byte| *byte == b'\n').count() + 1;
+            if let Some(inner) = value.get_ref().as_table() {
+                self.add(&name, inner, path, text);
+            }
+            self.0.entry(name).or_insert_with(|| (path.to_owned(), line));
+        }
+    }
+
+    /// `FILE, line N`, or the words for all files where no file says it.
+    pub fn of_key(&self, name: &str) -> String {
+        self.0.get(name).map_or_else(|| "the configuration".to_owned(), |(path, line)| format!("{}, line {line}", path.display()))
     }
 }
 
-fn put_together<'p>(all: &mut Table, more: Table, within: &str, path: &'p Path, said: &mut Vec<(String, &'p Path)>) -> Result<(), String> {
+impl Configuration {
+    /// Of all files together, and what they say as one. What is wrong is said of all files at once, with the file and the line.
+    pub fn read(files: &[ConfigurationFile]) -> Result<(Configuration, Table), String> {
+        let (mut all, mut places, mut wrong) = (Table::new(), Places::default(), Vec::new());
+        for file in files {
+            // Each by itself, so that what is wrong has a line.
+            let here = Places::of(file);
+            match toml::from_str::<Configuration>(&file.text) {
+                Ok(alone) => wrong.extend(alone.beyond_limits().map(|(key, why)| format!("{}: {why}", here.of_key(key)))),
+                Err(why) => wrong.push(format!("{}: {why}", file.path.display())),
+            }
+            if let Ok(table) = file.text.parse() {
+                put_together(&mut all, table, "", (&here, &places), &mut wrong);
+            }
+            for (name, place) in here.0 {
+                places.0.entry(name).or_insert(place);
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+        let text = toml::to_string(&all).map_err(|error| error.to_string())?;
+        Ok((Configuration { places, ..Configuration::parse(&text)? }, all))
+    }
+}
+
+fn put_together(all: &mut Table, more: Table, within: &str, places: (&Places, &Places), wrong: &mut Vec<String>) {
     for (key, value) in more {
         let name = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
         match (all.get_mut(&key), value) {
-            (Some(Value::Table(ours)), Value::Table(theirs)) => put_together(ours, theirs, &name, path, said)?,
+            (Some(Value::Table(ours)), Value::Table(theirs)) => put_together(ours, theirs, &name, places, wrong),
             (Some(Value::Array(ours)), Value::Array(theirs)) => ours.extend(theirs),
             (Some(ours), theirs) if *ours == theirs => {}
             (Some(_), _) => {
-                let other = said.iter().rev().find(|(known, _)| *known == name || known.starts_with(&format!("{name}.")));
-                let other = other.map_or_else(|| "another file".to_owned(), |(_, other)| other.display().to_string());
-                return Err(format!("{}: {name} is said in {other} too, and otherwise", path.display()));
+                let (here, there) = (places.0.of_key(&name), places.1.of_key(&name));
+                wrong.push(format!("{here}: {name} is said in {there} too, and otherwise"));
             }
-            (None, value) => {
-                remember(&name, &value, path, said);
-                all.insert(key, value);
-            }
+            (None, value) => drop(all.insert(key, value)),
         }
-    }
-    Ok(())
-}
-
-fn remember<'p>(name: &str, value: &Value, path: &'p Path, said: &mut Vec<(String, &'p Path)>) {
-    match value {
-        Value::Table(table) => table.iter().for_each(|(key, value)| remember(&format!("{name}.{key}"), value, path, said)),
-        _ => said.push((name.to_owned(), path)),
     }
 }
 
@@ -66,7 +96,7 @@ pub fn masked(mut table: Table) -> Table {
 }
 
 /// Keys whose values are secret, and sections of which all values may be.
-const SECRET: [&str; 8] = ["password", "passcode", "secret", "key", "token", "body", "proxy", "login"];
+const SECRET: [&str; 11] = ["password", "passwd", "passcode", "secret", "key", "apikey", "token", "auth", "body", "proxy", "login"];
 const SECTIONS: [&str; 4] = ["headers", "fill", "form", "webhook"];
 
 fn mask(table: &mut Table, all: bool) {
@@ -76,23 +106,32 @@ fn mask(table: &mut Table, all: bool) {
     }
     for (key, value) in table.iter_mut() {
         let lower = key.to_lowercase();
-        let is_secret = all || lower.split(['_', '-', '.']).any(|word| SECRET.contains(&word));
+        let is_secret = all || is_secret(key);
         match value {
             Value::String(text) if is_secret && !text.is_empty() => *text = "***".to_owned(),
-            Value::String(text) => {
-                // Name and password in an address.
-                if let Some(start) = text.find("://").map(|at| at + 3)
-                    && let Some((user, rest)) = text.get(start..).and_then(|rest| rest.split_once('@'))
-                    && !user.contains('/')
-                {
-                    *text = format!("{}***@{rest}", text.get(..start).unwrap_or_default());
-                }
-            }
+            Value::String(text) => *text = masked_address(text),
             Value::Table(inner) => mask(inner, all || SECTIONS.contains(&lower.as_str())),
             Value::Array(list) => list.iter_mut().filter_map(Value::as_table_mut).for_each(|inner| mask(inner, all)),
             _ => {}
         }
     }
+}
+
+/// Without the name and the password in an address, and without what a parameter says that is named like a secret.
+fn masked_address(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (server, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
+    let server = server.rsplit_once('@').map_or_else(|| server.to_owned(), |(_, server)| format!("***@{server}"));
+    let Some((path, parameters)) = path.split_once('?') else { return format!("{scheme}://{server}{path}") };
+    let parameters = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{scheme}://{server}{path}?{}", parameters.collect::<Vec<_>>().join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    name.to_lowercase().split(['_', '-', '.']).any(|word| SECRET.contains(&word))
 }
 
 #[cfg(test)]
@@ -124,21 +163,26 @@ mod tests {
         check(&[first.clone(), file("conf.d/a.toml", "\n\nmemori = 1\n")], &["conf.d/a.toml: ", "line 3", "unknown field `memori`"]);
         check(
             &[first.clone(), file("conf.d/a.toml", "[query]\nseconds = 20\n")],
-            &["conf.d/a.toml: query.seconds is said in waglan.toml too"],
+            &["conf.d/a.toml, line 2: query.seconds is said in waglan.toml, line 3 too"],
         );
-        check(&[first, file("conf.d/a.toml", "[run]\nat_once = 0\n")], &["conf.d/a.toml: at_once of [run] = 0: it is at least 1"]);
+        let second = file("conf.d/a.toml", "threads = 0\n[run]\nat_once = 0\n");
+        let both = ["conf.d/a.toml, line 1: threads = 0: it is at least 1", "conf.d/a.toml, line 3: run.at_once = 0: it is at least 1"];
+        check(&[first.clone(), second.clone()], &both);
+        check(&[file("waglan.toml", "memory = \"much\"\n"), second], &["waglan.toml: ", "line 1", "expected u64", both[0], both[1]]);
     }
 
     #[test]
     fn no_secret_is_shown() {
         let text = "[source.a]\nfeed = \"x/y\"\n[source.a.http]\nurl = \"https://reader:hush@example.org/list\"\nheaders = { Accept = \"hush\", Auth-Key = { \
-                    environment = \"KEY\" } }\npassword = \"hush\"\nfill = { x = \"hush\" }\n[storage]\naws_secret_access_key = \"hush\"\naws_region = \"here\"\n";
+                    environment = \"KEY\" } }\npassword = \"hush\"\nfill = { x = \"hush\" }\n[storage]\naws_secret_access_key = \"hush\"\naws_region = \"here\"\n\
+                    [geo.fetch]\nplaces = \"https://a:b@c@example.org/t?edition=1&license_key=hush&apikey=hush\"\n";
         let shown = toml::to_string(&masked(text.parse().expect("a table"))).expect("a table");
         assert!(!shown.contains("hush"), "{shown}");
         assert!(
             shown.contains("environment = \"KEY\"")
                 && shown.contains("aws_region = \"here\"")
-                && shown.contains("https://***@example.org/list"),
+                && shown.contains("https://***@example.org/list")
+                && shown.contains("https://***@example.org/t?edition=1&license_key=***&apikey=***"),
             "{shown}"
         );
     }

@@ -34,6 +34,10 @@ impl Doctor {
             say(false, format!("the table {file}: {why}"))?;
         }
         say(true, format!("{} feeds are known", catalog.feeds().count()))?;
+        match desk::plans(&place.configuration()?, &catalog) {
+            Ok(plans) => say(true, format!("{} sources are configured", plans.len()))?,
+            Err(error) => say(false, format!("{error:#}"))?,
+        }
         let desk = match place.desk(Access::Read).await {
             Ok(desk) => desk,
             Err(error) => {

@@ -28,8 +28,15 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 folder, port = sys.argv[1], int(sys.argv[2])
 tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 tls.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+class Known(Mailbox):
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("gone@"):
+            return "550 5.1.1 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
 know = lambda server, session, envelope, mechanism, data: AuthResult(success=data == LoginPassword(b"waglan", b"hush-hush"))
-controller = Controller(Mailbox(folder + "/mails"), hostname="127.0.0.1", port=port, require_starttls=True, tls_context=tls,
+controller = Controller(Known(folder + "/mails"), hostname="127.0.0.1", port=port, require_starttls=True, tls_context=tls,
                         authenticator=know, auth_required=True)
 controller.start()
 print("ready", flush=True)
@@ -97,7 +104,7 @@ fn whoever_is_on_duty_hears_once_and_once_that_it_is_over() {
     let chat = Server::exact(|_, number| if number == 1 { status("503 Service Unavailable") } else { ok("") });
     let configuration = format!(
         "[source.drop]\nfeed = \"example/obs\"\n[source.drop.folder]\npath = {:?}\n\
-         [alarms.mail]\nfrom = \"Waglan <waglan@example.org>\"\nto = [\"duty@example.org\"]\nserver = \"127.0.0.1\"\nport = {}\n\
+         [alarms.mail]\nfrom = \"Waglan <waglan@example.org>\"\nto = [\"gone@example.org\", \"duty@example.org\"]\nserver = \"127.0.0.1\"\nport = {}\n\
          user = \"waglan\"\npassword = {{ environment = \"MAIL_PASSWORD\" }}\nca = {:?}\n\
          [alarms.webhook]\nurl = \"{}/hooks/topsecret\"\n",
         folder.path().join("drop"),
@@ -114,8 +121,9 @@ fn whoever_is_on_duty_hears_once_and_once_that_it_is_over() {
     assert!(mails(folder.path()).is_empty(), "all is well");
     let said = look(&data, "2026-03-09T00:00:00Z");
     assert!(said.contains("feed example/obs is silent was not told by webhook: the server says 503"), "{said}");
+    assert!(said.contains("was not told by mail: gone@example.org: permanent error (550): 5.1.1 nobody of that name"), "{said}");
     let silent = "From: Waglan <waglan@example.org>\nSubject: Waglan: feed example/obs is silent\nDate: Mon, 09 Mar 2026 00:00:00 +0000\n\
-                  To: duty@example.org\nAuto-Submitted: auto-generated\nContent-Type: text/plain; charset=utf-8\n\n\
+                  To: gone@example.org, duty@example.org\nAuto-Submitted: auto-generated\nContent-Type: text/plain; charset=utf-8\n\n\
                   feed example/obs is silent: silent for 4d; usually it comes every 1d\n\n\
                   As of 2026-03-09T00:00:00Z. `waglan feed health` shows all feeds.\n";
     assert_eq!(mails(folder.path()), [silent]);
@@ -131,7 +139,7 @@ fn whoever_is_on_duty_hears_once_and_once_that_it_is_over() {
     deliver(folder.path(), &data, "2026-03-11");
     look(&data, "2026-03-11T12:00:00Z");
     let over = "From: Waglan <waglan@example.org>\nSubject: Waglan: feed example/obs is well again\n\
-                Date: Wed, 11 Mar 2026 12:00:00 +0000\nTo: duty@example.org\nAuto-Submitted: auto-generated\n\
+                Date: Wed, 11 Mar 2026 12:00:00 +0000\nTo: gone@example.org, duty@example.org\nAuto-Submitted: auto-generated\n\
                 Content-Type: text/plain; charset=utf-8\n\n\
                 feed example/obs is well again; it was silent since 2026-03-09T00:00:00Z\n\n\
                 As of 2026-03-11T12:00:00Z. `waglan feed health` shows all feeds.\n";
@@ -171,17 +179,29 @@ fn a_source_that_fails_raises_an_alarm_and_outputs_can_be_tried() {
     let asked = chat.asked();
     assert_eq!(asked.len(), 2, "{said}");
     assert!(asked[1].contains("source cins is failing") && asked[1].contains("404 not found"), "{asked:?}");
+    // An output that cannot work silences no other, and is told before anything runs if that can be seen.
+    let more = "[alarms.mail]\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\nserver = \"127.0.0.1\"\nsecurity = \"none\"\nuser = \"a\"\n\
+                password = { environment = \"NOT_SET\" }\n";
+    written(&data, "waglan.toml", format!("[alarms.webhook]\nurl = \"{}/hook\"\n{more}", chat.address));
+    let output = run(waglan(&data).env("NO_PROXY", "127.0.0.1").args(["alarms", "test"]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "webhook: taken\n");
+    let said = told(&output);
+    assert!(said.starts_with("mail: not taken: [alarms.mail] in the configuration: the environment has no NOT_SET"), "{said}");
+    written(&data, "waglan.toml", "[alarms.webhook]\nurl = \"chat.example.org/hook\"\n");
+    let said = told(&run(waglan(&data).args(["config", "check"])));
+    let place = |line: u32| format!("in {}, line {line}", data.join("waglan.toml").display());
+    assert_eq!(said, format!("error: [alarms.webhook] {}: the address to tell begins with http:// or https://\n", place(1)));
     written(&data, "waglan.toml", "[alarms.mail]\nfrom = \"nobody\"\nto = []\nserver = \"mail.example.org\"\n");
     let said = told(&run(waglan(&data).args(["config", "check"])));
-    assert_eq!(said, "error: [alarms.mail] in the configuration: nobody is named in \"to\"\n");
+    assert_eq!(said, format!("error: [alarms.mail] {}: nobody is named in \"to\"\n", place(1)));
     written(
         &data,
         "waglan.toml",
         "[alarms.mail]\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]\nserver = \"mail.example.org\"\nsecurity = \"none\"\n",
     );
     let said = told(&run(waglan(&data).args(["config", "check"])));
-    let refused = "error: [alarms.mail] in the configuration: security = \"none\" is for a server on this machine alone: mail.example.org is another\n";
-    assert_eq!(said, refused);
+    let refused = "security = \"none\" is for a server on this machine alone: mail.example.org is another";
+    assert_eq!(said, format!("error: [alarms.mail] {}: {refused}\n", place(1)));
 }
 
 #[test]

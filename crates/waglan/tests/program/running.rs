@@ -1,12 +1,16 @@
 //! The program that runs by itself: what its sources bring is stored once, whatever their servers do.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::streams::{Running, wait_for};
 use super::{query, run, told, value, waglan, written};
 
 /// A web server on this machine that answers as the test says, and remembers what it was asked.
@@ -187,7 +191,11 @@ fn a_configuration_is_checked_before_anything_runs() {
         ("", "the configuration names no source"),
         ("collect = [\"cins/arm\"]", "there is no feed \"cins/arm\"; is it cins/army?"),
         ("collect = [\"nobody/*\"]", "there is no provider \"nobody\""),
-        ("[source.x]\n[source.x.http]\nurl = \"http://127.0.0.1/\"", "[source.x] in the configuration: say whose reports these are"),
+        ("\n[source.x]\n[source.x.http]\nurl = \"http://127.0.0.1/\"", "data/waglan.toml, line 2: say whose reports these are"),
+        (
+            "collect = [\"nobody/*\"]\n[source.x.http]\nurl = \"http://127.0.0.1/\"\n\n[source.y]\nfeed = \"cins/arm\"\n[source.y.folder]\npath = \"/tmp\"",
+            "data/waglan.toml, line 5: there is no feed \"cins/arm\"; is it cins/army?\ncollect in ",
+        ),
         (
             "[source.x]\nfeed = \"cins/army\"\n[source.x.http]\nurl = \"ftp://127.0.0.1/\"",
             "an address that begins with http:// or https://",
@@ -237,7 +245,12 @@ fn the_example_of_a_configuration_is_sound_and_shows_no_secret() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
     let example = std::fs::read_to_string("../../deploy/hong-kong.toml").expect("it is part of the project");
-    written(&data, "waglan.toml", example);
+    // What is off, since it needs a contract, would work.
+    written(
+        &data,
+        "waglan.toml",
+        example.lines().filter(|line| !line.starts_with("off ")).map(|line| format!("{line}\n")).collect::<String>(),
+    );
     written(
         &data,
         "conf.d/own.toml",
@@ -250,4 +263,97 @@ fn the_example_of_a_configuration_is_sound_and_shows_no_secret() {
     written(&data, "conf.d/slip.toml", "[run]\nat_onze = 3\n");
     let slip = run(waglan(&data).args(["config", "check"]));
     assert!(slip.status.code() == Some(2) && told(&slip).contains("conf.d/slip.toml") && told(&slip).contains("line 2"), "{}", told(&slip));
+}
+
+/// A service manager: what the program says to it, and when.
+struct Manager {
+    heard: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl Manager {
+    fn listen(path: &Path) -> Manager {
+        let socket = UnixDatagram::bind(path).expect("a free name");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let remembered = heard.clone();
+        std::thread::spawn(move || {
+            let mut said = [0; 1024];
+            while let Ok(length) = socket.recv(&mut said) {
+                let said = String::from_utf8_lossy(&said[..length]).into_owned();
+                remembered.lock().expect("nobody panicked").push((Instant::now(), said));
+            }
+        });
+        Manager { heard }
+    }
+
+    /// When it said so, each time.
+    fn times(&self, what: &str) -> Vec<Instant> {
+        let heard = self.heard.lock().expect("nobody panicked");
+        heard.iter().filter(|(_, said)| said.starts_with(what)).map(|(when, _)| *when).collect()
+    }
+}
+
+fn signal(running: &Running, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &running.0.id().to_string()]).status().expect("there is a kill");
+    assert!(sent.success());
+}
+
+#[test]
+fn a_service_manager_hears_that_it_is_ready_alive_reloading_and_stopping() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    // Long enough to be read that somebody who waits would take the program for dead.
+    let list: String = (0..400_000u32).map(|number| format!("{}\n", Ipv4Addr::from(0xC612_0000 + number))).collect();
+    let server = Server::start(move |_, _| ok(&list));
+    let source = |name: &str| format!("[source.{name}]\nfeed = \"cins/army\"\n[source.{name}.http]\nurl = \"{}/{name}\"\n", server.address);
+    written(&data, "waglan.toml", source("one"));
+    let manager = Manager::listen(&folder.path().join("notify"));
+    let mut command = waglan(&data);
+    command.env("NO_PROXY", "127.0.0.1").env("NOTIFY_SOCKET", folder.path().join("notify")).env("WATCHDOG_USEC", "200000");
+    let mut running = Running(command.arg("run").stderr(Stdio::null()).spawn().expect("it starts"));
+    let fetched = |name: &str| {
+        std::fs::read_to_string(data.join(format!("sources/{name}.json"))).ok().filter(|memory| memory.contains("\"last_success\": 1"))
+    };
+    wait_for("the first list", || fetched("one"));
+    let alive = manager.times("WATCHDOG=1");
+    let longest = alive.windows(2).map(|pair| pair[1] - pair[0]).max().expect("it is alive");
+    let took = value(&data, "SELECT took_ms FROM deliveries").parse().map(Duration::from_millis).expect("a number");
+    assert!(longest < took, "it is told apart from the dead while it reads: {longest:?} of {took:?}");
+
+    written(&data, "waglan.toml", source("one") + &source("two"));
+    signal(&running, "HUP");
+    wait_for("the second source", || fetched("two"));
+    assert_eq!(manager.times("RELOADING=1\nMONOTONIC_USEC=").len(), 1);
+    assert_eq!(manager.times("READY=1").len(), 2);
+    // What is not sound changes nothing.
+    written(&data, "waglan.toml", "");
+    signal(&running, "HUP");
+    wait_for("the end of reloading", || (manager.times("READY=1").len() == 3).then_some(()));
+    signal(&running, "TERM");
+    assert!(running.0.wait().expect("a child").success());
+    assert_eq!(manager.times("STOPPING=1").len(), 1);
+}
+
+#[test]
+fn who_hangs_holds_nobody_up() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    let server = Server::start(|_, _| ok("192.0.2.1\n"));
+    let hanging: String = (0..6)
+        .map(|number| format!("[source.hangs{number}]\nfeed = \"cins/army\"\n[source.hangs{number}.http]\nurl = \"http://{address}/\"\n"))
+        .collect();
+    let well = format!("[source.well]\nfeed = \"cins/army\"\n[source.well.http]\nurl = \"{}/\"\n", server.address);
+    written(&data, "waglan.toml", format!("[run]\nat_once = 2\n{hanging}{well}"));
+    let mut command = waglan(&data);
+    // An hour in a minute.
+    let real = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+    command.env("NO_PROXY", "127.0.0.1").env("WAGLAN_CLOCK", format!("{real}/1772517600000000/60"));
+    let _running = Running(command.arg("run").stderr(Stdio::null()).spawn().expect("it starts"));
+    wait_for("the one that answers", || (!server.asked().is_empty()).then_some(()));
+    let gave_up = std::fs::read_dir(data.join("sources"))
+        .map_or(0, |files| files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with("hangs")).count());
+    assert_eq!(gave_up, 0, "it did not wait until the others were given up");
+    drop(silent);
 }
