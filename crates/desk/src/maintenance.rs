@@ -49,8 +49,8 @@ impl Desk {
     pub async fn vacuum(&self, actor: &Actor, keep: Duration, now: Micros) -> Result<(Vacuumed, usize)> {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, "vacuum", now)?;
-        let _at_work = self.store.begin(Work::Upkeep).await?;
-        let packed = self.store.compress_reports(now - event::time::DAY).await?;
+        let at_work = self.store.begin(Work::Upkeep).await?;
+        let packed = self.store.compress_reports(&at_work, now - event::time::DAY).await?;
         Ok((self.store.vacuum(keep, now).await?, packed))
     }
 

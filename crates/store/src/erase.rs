@@ -92,6 +92,11 @@ impl Erased {
         self.reports.contains(report_id)
     }
 
+    /// Whether the report is not kept at all any more.
+    pub(crate) fn is_taken_out(&self, report_id: &str) -> bool {
+        self.reports.contains(report_id) || self.bytes.contains(report_id)
+    }
+
     pub(crate) fn is_blotted(&self, report_id: &str) -> bool {
         self.words.contains(report_id)
     }
@@ -142,8 +147,7 @@ impl Store {
         let mut refused = HashSet::new();
         for report in reports {
             // A kept one in which words are blotted out stays as it is; once it has expired it would come with them.
-            let is_erased = erased.reports.contains(report) || erased.bytes.contains(report);
-            if is_erased || erased.words.contains(report) && !self.has_report(report).await? {
+            if erased.is_taken_out(report) || erased.words.contains(report) && !self.has_report(report).await? {
                 refused.insert(report.to_owned());
             }
         }

@@ -21,6 +21,7 @@ use tempfile::NamedTempFile;
 
 use crate::place::{BlobReader, Listed, Place, make_folder_of, nameless, sync_folder, temporary_in};
 use crate::store::Store;
+use crate::work::AtWork;
 
 /// What some bytes are known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -228,17 +229,46 @@ impl Store {
         open(&self.place, &table_name(id)?).with_context(|| format!("opening the enrichment table {id}"))
     }
 
-    /// Compresses reports that were put before then; says how many.
-    pub async fn compress_reports(&self, before: Micros) -> Result<usize> {
+    /// Compresses reports that were put before then; says how many. Where nobody waits for that any more, the one that is under way
+    /// is packed to its end, and the work goes on so long.
+    pub async fn compress_reports(&self, at_work: &AtWork, before: Micros) -> Result<usize> {
         self.require_write()?;
-        let old = self.place.list("reports").await?.into_iter();
-        let old: Vec<Listed> = old.filter(|report| report.modified < before && is_plain(&report.name)).collect();
-        let count = old.len();
-        let place = self.place.clone();
-        tokio::task::spawn_blocking(move || old.iter().try_for_each(|report| compress(&place, report)))
-            .await
-            .context("the thread that compresses reports has died")??;
+        let mut count = 0;
+        for report in self.place.list("reports").await?.iter().filter(|report| report.modified < before && is_plain(&report.name)) {
+            let (place, plain, its_work) = (self.place.clone(), report.clone(), at_work.clone());
+            let work = move || {
+                let _until_done = its_work;
+                pack(&place, &plain)
+            };
+            let packed = tokio::task::spawn_blocking(work).await.context("the thread that compresses reports has died")?;
+            count += usize::from(self.choose_form(report, packed).await.with_context(|| format!("compressing {}", report.name))?);
+        }
         Ok(count)
+    }
+
+    /// Takes away the form of a packed report that has no use any more; true if that is the plain one. In a bucket others may have
+    /// been at work on the same report.
+    async fn choose_form(&self, report: &Listed, packed: Result<()>) -> Result<bool> {
+        let form = format!("{}{COMPRESSED}", report.name);
+        match self.place.look(&report.name).await? {
+            Some(now) if now == *report => {
+                packed?;
+                self.place.delete(&report.name).await?;
+                return Ok(true);
+            }
+            // An erasure has rewritten it.
+            Some(_) => self.place.delete(&form).await?,
+            None if self.is_taken_out(report).await? => self.place.delete(&form).await?,
+            // Somebody else has packed it.
+            None => {}
+        }
+        Ok(false)
+    }
+
+    /// Whether an erasure takes the whole report away.
+    async fn is_taken_out(&self, report: &Listed) -> Result<bool> {
+        let erased = self.erased().await?;
+        Ok(id_of(&report.name).is_some_and(|id| erased.is_taken_out(&id)))
     }
 
     /// Puts other bytes in a report's place, for an erasure: the only case in which its name is not their hash. Blocks.
@@ -626,16 +656,11 @@ pub(crate) fn reader(place: &Place, name: &str) -> Result<Option<Box<dyn Read + 
     })
 }
 
-/// Writes the compressed form, and only then takes the plain one away: at every moment one of them is there. Where the plain
-/// one has gone or become another meanwhile, which only an erasure does, what was made of it goes.
-fn compress(place: &Place, report: &Listed) -> Result<()> {
-    let context = || format!("compressing {}", report.name);
+/// Writes the compressed form beside the plain one, which goes only then: at every moment one of them is there.
+fn pack(place: &Place, report: &Listed) -> Result<()> {
     let Some(plain) = reader(place, &report.name)? else { return Ok(()) };
-    let packed = format!("{}{COMPRESSED}", report.name);
-    let mut encoder = zstd::stream::read::Encoder::new(plain, LEVEL).with_context(context)?;
-    put_object(place, &packed, |out| io::copy(&mut encoder, out).map(|_| ())).with_context(context)?;
-    let is_as_listed = place.wait(place.look(&report.name))?.is_some_and(|now| now == *report);
-    place.wait(place.delete(if is_as_listed { &report.name } else { &packed }))
+    let mut encoder = zstd::stream::read::Encoder::new(plain, LEVEL)?;
+    put_object(place, &format!("{}{COMPRESSED}", report.name), |out| io::copy(&mut encoder, out).map(|_| ()))
 }
 
 /// Writes an object, in the place of one that is there. Afterwards it is on the disk.

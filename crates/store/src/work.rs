@@ -5,6 +5,7 @@
 //! is announced by locks that the system takes from a process that dies, however it dies. In a bucket there are none.
 
 use std::fs::{File, TryLockError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,11 +24,12 @@ pub enum Work {
     Erasure,
 }
 
-/// Work that has begun, until it is dropped.
-#[derive(Debug)]
+/// Work that has begun, until it is dropped, and every copy of it: a thread that goes on when nobody waits for it any more keeps
+/// one.
+#[derive(Clone, Debug)]
 pub struct AtWork {
     is_alone: bool,
-    _locks: Vec<File>,
+    _locks: Arc<[File]>,
 }
 
 impl AtWork {
@@ -57,7 +59,7 @@ impl Store {
         for (name, alone) in wanted {
             locks.extend(self.lock(name, *alone).await?);
         }
-        Ok(AtWork { is_alone: work == Work::Erasure && self.place.folder().is_some(), _locks: locks })
+        Ok(AtWork { is_alone: work == Work::Erasure && self.place.folder().is_some(), _locks: locks.into() })
     }
 
     async fn lock(&self, name: &str, alone: bool) -> Result<Option<File>> {

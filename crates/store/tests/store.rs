@@ -77,6 +77,10 @@ fn many(feed: &str, start: &str, from: i64, count: i64) -> RecordBatch {
     )
 }
 
+async fn compress(store: &Store, before: Micros) -> anyhow::Result<usize> {
+    store.compress_reports(&store.begin(Work::Upkeep).await?, before).await
+}
+
 async fn open(folder: &TempDir) -> Store {
     Store::open(folder.path().to_str().expect("a temporary folder has a plain name"), Settings::default()).await.expect("the store opens")
 }
@@ -504,9 +508,9 @@ async fn reports_are_kept_as_they_came() {
     assert!(read() == report);
     store.settle_report(&mark.id).await.expect("it settles");
     assert!(store.report_path(&mark.id).is_some());
-    assert_eq!(store.compress_reports(0).await.expect("nothing is that old"), 0);
-    assert_eq!(store.compress_reports(i64::MAX).await.expect("reports are compressed"), 1);
-    assert_eq!(store.compress_reports(i64::MAX).await.expect("reports are compressed"), 0);
+    assert_eq!(compress(&store, 0).await.expect("nothing is that old"), 0);
+    assert_eq!(compress(&store, i64::MAX).await.expect("reports are compressed"), 1);
+    assert_eq!(compress(&store, i64::MAX).await.expect("reports are compressed"), 0);
     assert!(store.report_path(&mark.id).is_none());
     assert!(read() == report);
     assert_eq!(store.put_report(&mut report.as_slice()).expect("a report is kept"), mark);
@@ -514,6 +518,50 @@ async fn reports_are_kept_as_they_came() {
     let absent = store.open_report("00000000000000000000000000000000").map(|_| ()).expect_err("no such report");
     assert!(format!("{absent:#}").contains("it is not kept"), "{absent:#}");
     assert!(store.open_report("../../../etc/passwd").is_err());
+}
+
+/// So that packing it takes a while.
+fn long_report() -> Vec<u8> {
+    (0..2_000_000_u32).flat_map(|number| format!("{},{}\n", number.wrapping_mul(2_654_435_761), number % 251).into_bytes()).collect()
+}
+
+fn kept(store: &Store, id: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = tokio::task::block_in_place(|| Ok(store.open_report(id)?.read_to_end(&mut bytes)?));
+    read.map(|_: usize| bytes).unwrap_or_else(|error: anyhow::Error| panic!("{error:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_there_though_its_packing_was_cut_short_and_begun_again() {
+    let folder = folder();
+    let store = Arc::new(open(&folder).await);
+    let report = long_report();
+    let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
+    store.settle_report(&mark.id).await.expect("it settles");
+    let cut_short = tokio::spawn({
+        let store = store.clone();
+        async move { compress(&store, i64::MAX).await }
+    });
+    let begun = || std::fs::read_dir(folder.path().join("reports").join(mark.id.split_at(2).0)).expect("there").count() > 1;
+    while !begun() {
+        tokio::task::yield_now().await;
+    }
+    cut_short.abort();
+    assert!(cut_short.await.expect_err("it takes longer").is_cancelled());
+    compress(&store, i64::MAX).await.expect("reports are compressed");
+    assert!(kept(&store, &mark.id) == report);
+    assert!(store.report_path(&mark.id).is_none(), "it is packed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_there_though_two_have_packed_it() {
+    // In a bucket nobody waits for others.
+    let store = Store::open("memory:///somewhere", Settings::default()).await.expect("the store opens");
+    let report = long_report();
+    let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
+    let (one, other) = tokio::join!(compress(&store, i64::MAX), compress(&store, i64::MAX));
+    assert!(one.expect("reports are compressed") + other.expect("reports are compressed") > 0);
+    assert!(kept(&store, &mark.id) == report);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -842,7 +890,7 @@ async fn storage_without_folders_will_do() {
     assert_eq!(ask(&store, "select count(*) from events").await, ["200002"]);
     let report: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
-    assert_eq!(store.compress_reports(i64::MAX).await.expect("reports are compressed"), 1);
+    assert_eq!(compress(&store, i64::MAX).await.expect("reports are compressed"), 1);
     let mut back = Vec::new();
     tokio::task::block_in_place(|| store.open_report(&mark.id)?.read_to_end(&mut back).map_err(anyhow::Error::from)).expect("it is read");
     assert!(back == report && store.report_path(&mark.id).is_none());
