@@ -86,9 +86,6 @@ const STORE: &str = "store/";
 const HOME: &str = "home/";
 const ELSEWHERE: &str = "elsewhere/";
 
-/// Names in the store's folder that are not its home's to copy: the rest is copied as it is found.
-const OWN: [&str; 7] = ["format", "reports", "arrivals", "tables", "locks", EXPIRED, BEGUN];
-
 /// Something to copy.
 struct Item {
     name: String,
@@ -222,8 +219,8 @@ impl Store {
         }
         if let Some(home) = &beside.home {
             let is_stores = self.place.folder() == Some(home);
-            let tables = self.tables().map(|table| table.definition.name);
-            let others = |name: &str| name != beside.sources && !(is_stores && (OWN.contains(&name) || tables.contains(&name)));
+            let own = self.own_names();
+            let others = |name: &str| name != beside.sources && !(is_stores && own.contains(&name));
             for entry in entries(home)? {
                 if others(&entry) {
                     walk(&home.join(&entry), &format!("{HOME}{entry}"), 0, &mut items)?;
@@ -340,7 +337,8 @@ fn entries(folder: &Path) -> Result<Vec<String>> {
         let name = entry.with_context(doing)?.file_name();
         let name =
             name.into_string().map_err(|name| anyhow!("{} has {} in it, which is no name in UTF-8", folder.display(), name.display()))?;
-        if !is_unfinished(&name) && !name.starts_with(".tmp") && !name.ends_with(".partial") {
+        // What a file system makes at its root can be read by nobody else.
+        if name != "lost+found" && !is_unfinished(&name) && !name.starts_with(".tmp") && !name.ends_with(".partial") {
             names.push(name);
         }
     }

@@ -13,13 +13,13 @@ use futures::future::try_join_all;
 use crate::arrivals::Owner;
 use crate::days::Days;
 use crate::deliveries::{DELIVERIES, Known};
-use crate::erase::{ERASURES, Erased};
+use crate::erase::{BEGUN, ERASURES, Erased};
 use crate::events::{self, Append, AppendSettings, Committed, EVENTS, EventsByReport, Memory, Prepared, Room};
 use crate::place::Place;
 use crate::query::{NameFunctions, footers};
 use crate::rejects::REJECTS;
 use crate::reports::Settling;
-use crate::retain::Rules;
+use crate::retain::{EXPIRED, Rules};
 use crate::sightings::SIGHTINGS;
 use crate::table::Table;
 
@@ -134,6 +134,12 @@ impl Store {
     /// All tables, as SQL sees them.
     pub(crate) fn tables(&self) -> [&Arc<Table>; 5] {
         [&self.events, &self.deliveries, &self.rejects, &self.sightings, &self.erasures]
+    }
+
+    /// What is the store's in its folder; whatever else lies there is its home's.
+    pub(crate) fn own_names(&self) -> Vec<&'static str> {
+        let beside = ["format", "reports", "arrivals", "tables", "locks", EXPIRED, BEGUN];
+        beside.into_iter().chain(self.tables().map(|table| table.definition.name)).collect()
     }
 
     /// Refuses to change a store that was opened for reading.

@@ -1,6 +1,7 @@
 //! Deleting what no version refers to: files that were replaced, and what a process left that died.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -42,10 +43,7 @@ impl Store {
         }
         let oldest = now - UNDER_WAY;
         done.files += self.delete_strays(cutoff.min(oldest)).await?;
-        if let Some(folder) = self.place.folder().map(Path::to_path_buf) {
-            let unfinished = move || delete_unfinished(&folder, oldest);
-            done.files += tokio::task::spawn_blocking(unfinished).await.context("the thread that deletes files has died")??;
-        }
+        done.files += self.delete_unfinished(oldest).await?;
         Ok(done)
     }
 
@@ -55,13 +53,15 @@ impl Store {
             vacuum_table(table, Micros::MAX, Micros::MAX).await?;
         }
         self.delete_strays(Micros::MAX).await?;
-        match self.place.folder().map(Path::to_path_buf) {
-            Some(folder) => {
-                let unfinished = move || delete_unfinished(&folder, now + UNDER_WAY);
-                tokio::task::spawn_blocking(unfinished).await.context("the thread that deletes files has died")?.map(|_| ())
-            }
-            None => Ok(()),
-        }
+        self.delete_unfinished(now + UNDER_WAY).await.map(|_| ())
+    }
+
+    /// Deletes what was not finished before then, in the store's own folders: what else lies beside them is others'.
+    async fn delete_unfinished(&self, before: Micros) -> Result<usize> {
+        let Some(folder) = self.place.folder().map(Path::to_path_buf) else { return Ok(0) };
+        let own = self.own_names();
+        let work = move || delete_unfinished(&folder, before, &|name| own.contains(&name));
+        tokio::task::spawn_blocking(work).await.context("the thread that deletes files has died")?
     }
 
     /// Deletes at once whatever files of the table the log says were removed, and then that log.
@@ -119,20 +119,34 @@ async fn removed_since(table: &Table, version: &Version, since: Micros) -> Resul
     Ok(removed)
 }
 
-fn delete_unfinished(folder: &Path, before: Micros) -> Result<usize> {
+fn delete_unfinished(folder: &Path, before: Micros, goes_into: &dyn Fn(&str) -> bool) -> Result<usize> {
     let mut deleted = 0;
-    for entry in std::fs::read_dir(folder).with_context(|| format!("reading the folder {}", folder.display()))? {
+    let Some(listed) = there(std::fs::read_dir(folder)).with_context(|| format!("reading the folder {}", folder.display()))? else {
+        return Ok(0);
+    };
+    for entry in listed {
         let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            deleted += delete_unfinished(&entry.path(), before)?;
-        } else if is_unfinished(&entry.file_name().to_string_lossy()) {
-            let modified = entry.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() {
+            deleted += if goes_into(&name) { delete_unfinished(&entry.path(), before, &|_| true)? } else { 0 };
+        } else if is_unfinished(&name) {
+            // Whoever writes it may give it its name meanwhile.
+            let Some(metadata) = there(entry.metadata())? else { continue };
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             if (modified.as_micros() as i64) < before {
-                std::fs::remove_file(entry.path()).with_context(|| format!("deleting {}", entry.path().display()))?;
-                deleted += 1;
+                let gone = there(std::fs::remove_file(entry.path())).with_context(|| format!("deleting {}", entry.path().display()))?;
+                deleted += usize::from(gone.is_some());
             }
         }
     }
     Ok(deleted)
+}
+
+/// Nothing, of what is not there any more.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }

@@ -271,6 +271,28 @@ fn a_backup_is_made_and_restored_where_nothing_else_lies() {
     assert!(!place("none").join("format").exists());
 }
 
+/// In a file system's `lost+found`, and in folders that others have put beside the store, nothing is looked for.
+#[test]
+fn what_is_not_the_stores_is_let_be() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let unfinished = |name: &str| {
+        let path = written(&data, name, "half");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(old)).expect("writable");
+        path
+    };
+    let own = [unfinished(".unfinished-a"), unfinished("reports/ab/.unfinished-b"), unfinished("events/.unfinished-c")];
+    let others = [unfinished("lost+found/.unfinished-d"), unfinished("notes/.unfinished-e"), written(&data, "lost+found/#12", "a part")];
+    succeed(waglan(&data).args(["store", "vacuum"]));
+    assert_eq!(own.map(|file| file.exists()), [false; 3]);
+    assert_eq!(others.map(|file| file.exists()), [true; 3]);
+    let kept = folder.path().join("kept");
+    succeed(&mut backup(&data, &kept));
+    let list = std::fs::read_to_string(kept.join("backup.jsonl")).expect("there");
+    assert!(!list.contains("lost+found"), "{list}");
+}
+
 /// What the clock of a rehearsal says it is now, and how many hours pass in a second.
 #[expect(clippy::disallowed_methods, reason = "from the real time on the program's own runs faster")]
 fn rehearsal(now: &str, hours_a_second: u32) -> String {
