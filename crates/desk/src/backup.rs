@@ -25,15 +25,8 @@ impl Desk {
         actor.require(Action::Maintain)?;
         self.audit.write(actor, Action::Maintain, &format!("backup into {}", into.display()), now)?;
         let at_work = self.store.begin(Work::Upkeep).await?;
-        let home = self.folder.as_ref().map(std::path::absolute).transpose().context("the data folder")?;
-        let mut elsewhere = Vec::new();
-        for path in configuration.iter().chain(&self.configuration.feeds) {
-            let path = std::path::absolute(path).with_context(|| path.display().to_string())?;
-            if !home.as_ref().is_some_and(|home| path.starts_with(home)) {
-                elsewhere.push(path);
-            }
-        }
-        let beside = Beside { home, sources: SOURCES, elsewhere };
+        let elsewhere = configuration.iter().chain(&self.configuration.feeds).cloned().collect();
+        let beside = Beside { home: self.folder.clone(), sources: SOURCES, elsewhere };
         self.store.back_up(into, &beside, &at_work, &self.writer, now, tell).await
     }
 }

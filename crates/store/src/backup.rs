@@ -23,7 +23,7 @@ mod restore;
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -51,7 +51,7 @@ pub struct Beside {
     pub home: Option<PathBuf>,
     /// The name of the folder in it where sources keep what they remember.
     pub sources: &'static str,
-    /// Files and folders that lie elsewhere.
+    /// Files and folders that may lie elsewhere.
     pub elsewhere: Vec<PathBuf>,
 }
 
@@ -130,8 +130,12 @@ impl Store {
         now: Micros,
         tell: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<BackedUp> {
-        for folder in self.place.folder().into_iter().chain(beside.home.as_deref()) {
-            refuse_nested(into, folder)?;
+        let home = beside.home.as_deref().map(resolved).transpose()?;
+        let mut elsewhere = beside.elsewhere.iter().map(|path| resolved(path)).collect::<Result<Vec<_>>>()?;
+        elsewhere.retain(|path| !home.as_ref().is_some_and(|home| path.starts_with(home)));
+        let beside = &Beside { home, elsewhere, ..*beside };
+        for path in self.place.folder().into_iter().chain(beside.home.as_deref()).chain(beside.elsewhere.iter().map(PathBuf::as_path)) {
+            refuse_nested(into, path)?;
         }
         let moment = self.moment(beside).await?;
         let id = moment.tables.iter().find_map(|frozen| frozen.version.id()).context("the table of events has no name of its own")?;
@@ -218,7 +222,7 @@ impl Store {
             items.extend(self.place.look(name).await?.map(|object| Item::object(object.name, object.size, object.modified)));
         }
         if let Some(home) = &beside.home {
-            let is_stores = self.place.folder() == Some(home);
+            let is_stores = self.place.folder().map(resolved).transpose()?.as_ref() == Some(home);
             let own = self.own_names();
             let others = |name: &str| name != beside.sources && !(is_stores && own.contains(&name));
             for entry in entries(home)? {
@@ -350,17 +354,23 @@ fn entries(folder: &Path) -> Result<Vec<String>> {
 fn refuse_nested(backup: &Path, data: &Path) -> Result<()> {
     let (backup, data) = (resolved(backup)?, resolved(data)?);
     if backup.starts_with(&data) || data.starts_with(&backup) {
-        bail!("{} and {} lie in each other: give a folder outside of the data", backup.display(), data.display());
+        bail!("{} and {} lie in each other: give a folder outside of what is copied", backup.display(), data.display());
     }
     Ok(())
 }
 
-/// The path without links, as far as it is there.
+/// The path without links, as far as it is there, and without `..`.
 fn resolved(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path)?;
+    let path = std::path::absolute(path).with_context(|| path.display().to_string())?;
     for above in path.ancestors() {
-        if let Ok(real) = above.canonicalize() {
-            return Ok(real.join(path.strip_prefix(above).unwrap_or(Path::new(""))));
+        if let Ok(mut real) = above.canonicalize() {
+            for part in path.strip_prefix(above).unwrap_or(Path::new("")).components() {
+                match part {
+                    Component::ParentDir => drop(real.pop()),
+                    part => real.push(part),
+                }
+            }
+            return Ok(real);
         }
     }
     Ok(path)

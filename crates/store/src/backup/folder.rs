@@ -145,6 +145,7 @@ impl List {
         };
         line(json_line(head)?)?;
         for entry in entries.values() {
+            entry.check()?;
             line(json_line(entry)?)?;
         }
         let tail = Tail { blake3: hasher.finalize().to_hex().to_string() };
@@ -296,6 +297,7 @@ impl Folder {
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(self.path.join(OBJECTS)).context("writing")?;
         let (size, hash) = copy_hashed(from, &mut file)?;
         let entry = Entry { name, size, modified, hash };
+        entry.check()?;
         let object = entry.object(&self.path);
         let is_new = !object.metadata().is_ok_and(|object| object.len() == size);
         self.entries.insert(entry.name.clone(), entry.clone());

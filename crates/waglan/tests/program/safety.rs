@@ -271,6 +271,33 @@ fn a_backup_is_made_and_restored_where_nothing_else_lies() {
     assert!(!place("none").join("format").exists());
 }
 
+/// What is in it by a way that goes up on its way.
+#[test]
+fn a_configuration_given_by_a_way_around_is_in_the_backup_by_its_own() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let table = written(&folder, "feeds/example/own.toml", "format = \"lines\"\n");
+    let config = written(&folder, "etc/waglan.toml", "feeds = \"../feeds\"\n");
+    let kept = folder.path().join("kept");
+    let by_a_way_around = |command: &mut std::process::Command| {
+        told(&run(command.args(["--config", "../etc/waglan.toml"]).current_dir(folder.path().join("etc"))))
+    };
+    let inside = by_a_way_around(&mut backup(&data, &folder.path().join("feeds/kept")));
+    assert!(inside.contains("lie in each other"), "{inside}");
+    for _ in 0..2 {
+        let said = by_a_way_around(&mut backup(&data, &kept));
+        assert!(said.contains(" of them new"), "{said}");
+        succeed(backup(&data, &kept).arg("--verify"));
+    }
+    let restored = folder.path().join("restored");
+    succeed(&mut restore(&restored, &kept));
+    for file in [table, config] {
+        let real = file.canonicalize().expect("there");
+        let now = restored.join("elsewhere").join(real.strip_prefix("/").expect("it is absolute"));
+        assert_eq!(std::fs::read(now).expect("restored"), std::fs::read(file).expect("there"));
+    }
+}
+
 /// In a file system's `lost+found`, and in folders that others have put beside the store, nothing is looked for.
 #[test]
 fn what_is_not_the_stores_is_let_be() {
