@@ -215,8 +215,25 @@ pub struct Verified {
     pub damaged: Vec<String>,
 }
 
+/// Keeps a backup as it is while it is read: the next would delete what is in it alone. A copy of one may have no lock, or lie where
+/// there are none; then nobody changes it either.
+pub(super) fn hold_still(backup: &Path) -> Result<Option<File>> {
+    let path = backup.join(LOCK);
+    let lock = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        lock => lock.with_context(|| format!("opening {}", path.display()))?,
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => bail!("a backup is being made in {}: try again when it is done", backup.display()),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        Err(TryLockError::Error(error)) => bail!("locking {}: {error}", path.display()),
+    }
+}
+
 /// Reads all of a backup, and says what is not as it was copied.
 pub fn verify(backup: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Verified> {
+    let _still = hold_still(backup)?;
     let list = List::require(backup)?;
     let mut verified = Verified { files: list.head.files, size: list.head.size, time: list.head.time, ..Verified::default() };
     let mut progress = Progress { of_files: verified.files, of_size: verified.size, ..Progress::default() };
@@ -260,7 +277,7 @@ impl Folder {
         }
         let lock = File::options().create(true).append(true).open(path.join(LOCK)).with_context(doing)?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => anyhow!("another backup is being made in {}", path.display()),
+            TryLockError::WouldBlock => anyhow!("another backup is being made in {}, or somebody reads it: try again then", path.display()),
             TryLockError::Error(error) => anyhow!("locking {}: {error}", path.display()),
         })?;
         let mut known = BTreeMap::new();
@@ -389,8 +406,8 @@ fn refuse_others(path: &Path) -> Result<bool> {
     Ok(is_empty)
 }
 
-/// Deletes what a backup that was killed was just copying.
-fn clear_temporary(folder: &Path) -> std::io::Result<()> {
+/// Deletes what somebody who was killed was just copying.
+pub(super) fn clear_temporary(folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {

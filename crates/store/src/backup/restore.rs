@@ -3,6 +3,7 @@
 //! What says that it is a store, the object `format`, says first that it is half of one, and only last that it is whole: whatever
 //! happens in between, no program takes it for a store, and the same backup may be restored on.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 
-use super::folder::{Entry, List, copy_hashed, make_private};
+use super::folder::{Entry, List, clear_temporary, copy_hashed, hold_still, make_private};
 use super::{ELSEWHERE, HOME, Progress, STORE};
 use crate::place::{Place, TEMPORARY, in_parallel, make_folder_of, sync_path, temporary_in};
 use crate::store::{FORMAT, HALF, format_text};
@@ -47,6 +48,7 @@ const TOGETHER: usize = 64;
 /// Makes a store of its backup, where nothing is yet, or a part of it.
 pub async fn restore(restoring: &Restoring, tell: &mut (dyn FnMut(Progress) + Send)) -> Result<Restored> {
     let Restoring { from, location, options, home } = restoring;
+    let _still = hold_still(from)?;
     let list = List::require(from)?;
     let place = Place::open(location, options)?;
     for folder in place.folder().into_iter().chain([home.as_path()]) {
@@ -69,6 +71,9 @@ pub async fn restore(restoring: &Restoring, tell: &mut (dyn FnMut(Progress) + Se
     let (files, size) = (list.head.files, list.head.size);
     let mut restored = Restored { files, size, time: list.head.time, went_on, elsewhere: Vec::new() };
     tokio::task::block_in_place(|| {
+        if went_on {
+            clear_unfinished(&list.entries, &place, home)?;
+        }
         let mut progress = Progress { of_files: files, of_size: size, ..Progress::default() };
         for together in list.entries.chunks(TOGETHER) {
             let mut fresh = Vec::new();
@@ -90,6 +95,18 @@ pub async fn restore(restoring: &Restoring, tell: &mut (dyn FnMut(Progress) + Se
     })?;
     place.put("format", Bytes::from(format_text(FORMAT))).await?;
     Ok(restored)
+}
+
+/// Deletes what a restoring that was cut short was just writing.
+fn clear_unfinished(entries: &[Entry], place: &Place, home: &Path) -> Result<()> {
+    let mut folders = BTreeSet::new();
+    for entry in entries {
+        if let Target::File(path) = Target::of(entry, place, home)? {
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+    }
+    let unfinished = |folder: &PathBuf| clear_temporary(folder).with_context(|| format!("looking into {}", folder.display()));
+    folders.iter().filter(|folder| folder.is_dir()).try_for_each(unfinished)
 }
 
 async fn require_empty(place: &Place, home: &Path) -> Result<()> {
@@ -166,7 +183,7 @@ impl Target {
 /// Sees files onto the disk, and then gives them their names.
 fn place_files(fresh: Vec<Fresh>) -> Result<()> {
     in_parallel(&fresh, |fresh| fresh.file.as_file().sync_all().with_context(|| format!("writing {}", fresh.path.display())))?;
-    let mut folders = std::collections::BTreeSet::new();
+    let mut folders = BTreeSet::new();
     for Fresh { file, path } in fresh {
         folders.extend(path.parent().map(Path::to_path_buf));
         file.persist(&path).with_context(|| format!("writing {}", path.display()))?;

@@ -320,6 +320,30 @@ fn what_is_not_the_stores_is_let_be() {
     assert!(!list.contains("lost+found"), "{list}");
 }
 
+/// The next backup would delete what is being read.
+#[test]
+fn a_backup_is_not_made_while_it_is_read() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let (kept, restored) = (folder.path().join("kept"), folder.path().join("restored"));
+    succeed(&mut backup(&data, &kept));
+    let lock = std::fs::File::options().append(true).open(kept.join("lock")).expect("there");
+    lock.try_lock().expect("nobody has it");
+    for command in [&mut restore(&restored, &kept), backup(&data, &kept).arg("--verify")] {
+        let said = told(&run(command));
+        assert!(said.contains("a backup is being made in"), "{said}");
+    }
+    assert!(!restored.exists(), "nothing was begun");
+    lock.unlock().and_then(|()| Ok(lock.try_lock_shared()?)).expect("nobody has it");
+    succeed(backup(&data, &kept).arg("--verify"));
+    let said = told(&run(&mut backup(&data, &kept)));
+    assert!(said.contains("somebody reads it"), "{said}");
+    // A copy of it may lack the lock.
+    std::fs::remove_file(kept.join("lock")).expect("there");
+    succeed(&mut restore(&restored, &kept));
+    assert_eq!(contents(&restored), contents(&data));
+}
+
 /// What the clock of a rehearsal says it is now, and how many hours pass in a second.
 #[expect(clippy::disallowed_methods, reason = "from the real time on the program's own runs faster")]
 fn rehearsal(now: &str, hours_a_second: u32) -> String {
