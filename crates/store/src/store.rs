@@ -233,6 +233,6 @@ async fn check_format(place: &Place, writable: bool) -> Result<bool> {
             // Who was first is the same: both write the same bytes.
             place.put_if_absent("format", Bytes::from(format_text(FORMAT))).await
         }
-        None => bail!("there is no store"),
+        None => bail!("there is no store: say where one is with --data DIR"),
     }
 }

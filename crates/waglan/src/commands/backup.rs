@@ -40,6 +40,8 @@ impl Backup {
         if !location.contains("://") && !PathBuf::from(&location).is_dir() {
             bail!("there is no data in {location} to back up: say where it is with --data DIR");
         }
+        // A slip of the pen must not make a store, and copy whatever lies beside it.
+        drop(place.desk(Access::Read).await?);
         let desk = place.desk(Access::Write).await?;
         let files: Vec<PathBuf> = place.configuration_files()?.into_iter().map(|file| file.path).collect();
         let mut bar = Bar::default();

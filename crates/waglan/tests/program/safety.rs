@@ -259,6 +259,7 @@ fn a_backup_is_made_and_restored_where_nothing_else_lies() {
         (backup(&data, &data.join("kept")), "lie in each other"),
         (backup(&other, &place("kept")), "holds a backup of another store"),
         (backup(&place("none"), &place("kept")), "there is no data in"),
+        (backup(&place("full"), &place("photos")), "there is no store"),
         (restore(&data, &place("kept")), "there is a store at"),
         (restore(&place("full"), &place("kept")), "is not empty, there is notes.txt in it"),
         (restore(&place("none"), &place("full")), "there is no backup in"),
@@ -269,6 +270,7 @@ fn a_backup_is_made_and_restored_where_nothing_else_lies() {
         assert!(told(&output).contains(expected), "{}", told(&output));
     }
     assert!(!place("none").join("format").exists());
+    assert_eq!(files_below(&place("full")), [place("full").join("notes.txt")], "no store is made by a slip of the pen");
 }
 
 /// What is in it by a way that goes up on its way.
