@@ -81,6 +81,9 @@ const TRIES: u32 = 500;
 /// A file of sources that is longer is held open, not read, in bytes.
 const READ_AT_ONCE: u64 = 64 << 10;
 
+/// How the names of files end that a source has put aside.
+const PUT_ASIDE: &str = "refused";
+
 /// What a backup's names begin with: the store's objects, what lies beside them, and what lay elsewhere.
 const STORE: &str = "store/";
 const HOME: &str = "home/";
@@ -276,13 +279,18 @@ fn copy(place: &Place, item: Item, folder: &mut Folder) -> Result<Option<u64>> {
     Ok(is_new.then_some(copied))
 }
 
-/// The files under a folder of sources, as they are now; none if they come and go meanwhile.
+/// The files under a folder of sources, as they are now; none if they come and go meanwhile. Those that may change are held.
 fn hold(folder: &Path, name: &str) -> Result<Option<Vec<Item>>> {
     let mut listed = Vec::new();
     walk(folder, name, 0, &mut listed)?;
     let mut held = Vec::new();
-    for Item { name, modified, from, .. } in &listed {
+    for Item { name, size, modified, from } in &listed {
         let From::File(path) = from else { continue };
+        // They may be many, and only an erasure changes them, which waits.
+        if path.extension().is_some_and(|extension| extension == PUT_ASIDE) {
+            held.push(Item { name: name.clone(), size: *size, modified: *modified, from: From::File(path.clone()) });
+            continue;
+        }
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (length, mut file) = match opened {
             Ok(opened) => opened,

@@ -346,6 +346,23 @@ fn a_backup_is_not_made_while_it_is_read() {
     assert_eq!(contents(&restored), contents(&data));
 }
 
+#[test]
+fn what_sources_have_put_aside_needs_no_open_file_each() {
+    let folder = TempDir::new().expect("a folder");
+    let (data, _) = furnished(folder.path());
+    let batch = vec![b'x'; 70 << 10];
+    for number in 100..500 {
+        written(&data, &format!("sources/in.d/{number:012}.refused"), &batch);
+    }
+    let kept = folder.path().join("kept");
+    let mut few = std::process::Command::new("bash");
+    few.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_waglan"), "backup"]).arg(&kept);
+    succeed(few.env("WAGLAN_DATA", &data));
+    let restored = folder.path().join("restored");
+    succeed(&mut restore(&restored, &kept));
+    assert_eq!(std::fs::read(restored.join("sources/in.d/000000000499.refused")).expect("restored"), batch);
+}
+
 /// What the clock of a rehearsal says it is now, and how many hours pass in a second.
 #[expect(clippy::disallowed_methods, reason = "from the real time on the program's own runs faster")]
 fn rehearsal(now: &str, hours_a_second: u32) -> String {
