@@ -1349,6 +1349,44 @@ fn warning_lists_are_put_in_place_by_a_command() {
     assert_eq!(value(&data, "SELECT warnings FROM events"), "Resolvers; VPN");
 }
 
+/// A list is not taken for another that has nearly its name.
+#[test]
+fn warning_lists_of_several_names_are_several() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let list = |name: &str| format!("{{\"name\": \"{name}\", \"version\": 1, \"type\": \"cidr\", \"list\": [\"192.0.2.0/24\"]}}");
+    for (file, name) in [
+        ("lists/dns.google.json", "Google"),
+        ("lists/dns.cloudflare.json", "Cloudflare"),
+        ("lists/top.1000/list.json", "Top"),
+        ("same/a b.json", "A"),
+        ("same/a-b.json", "B"),
+        ("far/解析器.json", "Resolvers"),
+    ] {
+        written(&folder, file, list(name));
+    }
+    let add = |what: &str, more: &[&str]| run(waglan(&data).args(["warnings", "add"]).arg(folder.path().join(what)).args(more));
+    let added = add("lists", &[]);
+    assert_eq!(added.status.code(), Some(0), "{}", told(&added));
+    for (what, expected) in [("same", "a-b.json would both be the list a-b"), ("far", "解析器.json has others: give it one with --name")]
+    {
+        let refused = add(what, &[]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(told(&refused).contains(expected), "{}", told(&refused));
+    }
+    assert_eq!(add("far/解析器.json", &["--name", "resolvers"]).status.code(), Some(0));
+    let listed = succeed(waglan(&data).args(["warnings", "list", "--format", "csv"]));
+    let names: Vec<String> = listed.lines().skip(1).map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" is ")).collect();
+    let expected = [
+        "Cloudflare is dns-cloudflare",
+        "Google is dns-google",
+        "Resolvers is resolvers",
+        "Top is top-1000",
+        "Impossible addresses is impossible",
+    ];
+    assert_eq!(names, expected);
+}
+
 #[test]
 fn archives_within_archives_are_as_many_deliveries_as_they_have_files() {
     let folder = TempDir::new().expect("a folder");

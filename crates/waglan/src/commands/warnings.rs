@@ -1,5 +1,6 @@
 //! `waglan warnings`: lists of what is seen everywhere and means little by itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +33,9 @@ pub(crate) struct Add {
     #[arg(value_name = "FILE|URL|FOLDER", required = true)]
     sources: Vec<String>,
 }
+
+/// How names end of files that hold another.
+const PACKINGS: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 
 /// No list is longer than this, in bytes.
 const MOST: u64 = 256 << 20;
@@ -74,7 +78,7 @@ impl Add {
         let mut lists = Vec::new();
         for source in &self.sources {
             if !Path::new(source).is_dir() {
-                lists.push((name_of(source), source.clone()));
+                lists.push((self.name_of(source)?, source.clone()));
                 continue;
             }
             let mut there: Vec<_> = std::fs::read_dir(source).with_context(|| format!("reading {source}"))?.collect::<Result<_, _>>()?;
@@ -83,28 +87,40 @@ impl Add {
                 let path = if entry.path().is_dir() { entry.path().join("list.json") } else { entry.path() };
                 if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
                     let path = path.display().to_string();
-                    lists.push((name_of(&path), path));
+                    lists.push((self.name_of(&path)?, path));
                 }
             }
         }
-        match (&self.name, lists.as_mut_slice()) {
+        match (&self.name, lists.as_slice()) {
             (_, []) => bail!("there is no list in {}", self.sources.join(", ")),
-            (Some(name), [(only, _)]) => only.clone_from(name),
-            (Some(_), several) => bail!("--name is for one list, and there are {}", several.len()),
-            (None, _) => {}
+            (Some(_), [_, _, ..]) => bail!("--name is for one list, and there are {}", lists.len()),
+            _ => {}
+        }
+        let mut named = BTreeMap::new();
+        for (name, source) in &lists {
+            if let Some(other) = named.insert(name, source) {
+                bail!("{other} and {source} would both be the list {name}: put them in place one by one, each with --name");
+            }
         }
         Ok(lists)
     }
-}
 
-/// The name of a list by where it is, in letters that a table's name may have.
-fn name_of(source: &str) -> String {
-    let plain = source.split(['?', '#']).next().unwrap_or(source);
-    let parts: Vec<&str> = plain.rsplit('/').map(|part| part.split('.').next().unwrap_or(part)).collect();
-    let name = match parts.as_slice() {
-        ["list", folder, ..] => folder,
-        [file, ..] => file,
-        [] => "",
-    };
-    name.chars().map(|sign| if sign.is_ascii_alphanumeric() || sign == '_' { sign } else { '-' }).collect()
+    /// As given, or by where the list is, in letters that a table's name may have.
+    fn name_of(&self, source: &str) -> Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let plain = if source.contains("://") { source.split(['?', '#']).next().unwrap_or(source) } else { source };
+        let mut parts = plain.rsplit('/');
+        let file = parts.next().unwrap_or_default();
+        let file = PACKINGS.iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(file);
+        let name = match (file.rsplit_once('.').map_or(file, |(name, _extension)| name), parts.next()) {
+            ("list", Some(folder)) => folder,
+            (name, _) => name,
+        };
+        if !name.is_ascii() {
+            bail!("a list's name has letters from a to z, digits, - and _, and that of {source} has others: give it one with --name");
+        }
+        Ok(name.chars().map(|sign| if sign.is_ascii_alphanumeric() || sign == '_' { sign } else { '-' }).collect())
+    }
 }
