@@ -48,18 +48,40 @@ pub(crate) fn start_logging(verbose: u8, runtime: &Handle) -> anyhow::Result<Opt
 
 /// Says on standard error why a command could not be carried out.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
-    // Some writers hand on what the system said as text alone.
-    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<io::Error>() {
-        Some(cause) => cause.kind() == io::ErrorKind::BrokenPipe,
-        None => cause.to_string().ends_with("Broken pipe (os error 32)"),
-    };
-    if error.chain().any(is_broken_pipe) {
-        // Whoever read the results has seen enough.
+    // Some writers hand on what they were told as text alone.
+    if error.chain().any(|cause| cause.to_string().ends_with(SEEN_ENOUGH)) {
         return ExitCode::SUCCESS;
     }
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     say(&format!("error: {}", causes.join(": ")));
     ExitCode::from(2)
+}
+
+/// Standard output, which says so in words of its own when nobody reads it any more: connections break too, and that is no success.
+#[derive(Debug)]
+pub(crate) struct Results(io::Stdout);
+
+const SEEN_ENOUGH: &str = "whoever read the results has seen enough";
+
+pub(crate) fn results() -> Results {
+    Results(io::stdout())
+}
+
+fn seen_enough(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, SEEN_ENOUGH),
+        _ => error,
+    }
+}
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(seen_enough)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(seen_enough)
+    }
 }
 
 /// One line on standard error.
@@ -70,7 +92,7 @@ pub(crate) fn say(line: &str) {
 
 /// Text on standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().lock().write_all(text.as_bytes())?;
+    results().write_all(text.as_bytes())?;
     Ok(())
 }
 
@@ -93,7 +115,7 @@ pub(crate) fn print_batches(batches: &[RecordBatch], format: Format) -> anyhow::
             }
         }
     }
-    io::stdout().lock().write_all(&out)?;
+    results().write_all(&out)?;
     Ok(())
 }
 

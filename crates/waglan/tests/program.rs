@@ -1387,6 +1387,34 @@ fn warning_lists_of_several_names_are_several() {
     assert_eq!(names, expected);
 }
 
+/// Who reads the results may go; that something else broke off is said.
+#[test]
+fn only_that_nobody_reads_the_results_is_no_failure() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let good: String = (0..5000).map(|number| format!("192.0.{}.{}\n", number / 250, number % 250)).collect();
+    let (good, bad) = (written(&folder, "good.txt", good), written(&folder, "bad.txt", "no address\n".repeat(5000)));
+    succeed(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", "2026-03-01"]).arg(&good));
+    let sql = "SELECT source_ip, warnings FROM events";
+    let parse = ["parse", "--feed", "cins/army", "--at", "2026-03-01", good.to_str().expect("text")];
+    for arguments in [&parse as &[_], &["query", sql], &["query", "--format", "csv", sql], &["query", "--format", "json", sql]] {
+        let mut child = waglan(&data).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!((output.status.code(), told(&output)), (Some(0), String::new()), "{arguments:?}");
+    }
+
+    let pipe = folder.path().join("pipe");
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let mut command = waglan(&data);
+    command.args(["parse", "--feed", "cins/army", "--rejects"]).arg(&pipe).arg(&bad);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(std::fs::File::open(&pipe).expect("it is written to"));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("error: writing rejects: Broken pipe"), "{}", told(&output));
+}
+
 #[test]
 fn archives_within_archives_are_as_many_deliveries_as_they_have_files() {
     let folder = TempDir::new().expect("a folder");

@@ -73,7 +73,7 @@ impl Parse {
             Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?)),
             None => Box::new(io::stderr()),
         };
-        let sink = Arc::new(Mutex::new(Sink { out: BufWriter::new(io::stdout()), rejects, as_json: self.rejects.is_some() }));
+        let sink = Arc::new(Mutex::new(Sink { out: BufWriter::new(output::results()), rejects, as_json: self.rejects.is_some() }));
         let mut tally = Tally::default();
         let mut input: Box<dyn desk::Source> = if self.file == Path::new("-") {
             let mut bytes = Vec::new();
@@ -96,7 +96,7 @@ impl Parse {
         })?;
         let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink.out.flush()?;
-        sink.rejects.flush()?;
+        sink.rejects.flush().context("writing rejects")?;
         Ok(ended(&tally))
     }
 }
@@ -117,7 +117,7 @@ fn ended(tally: &Tally) -> Ended {
 }
 
 struct Sink {
-    out: BufWriter<io::Stdout>,
+    out: BufWriter<output::Results>,
     rejects: Box<dyn Write + Send>,
     as_json: bool,
 }
@@ -151,7 +151,7 @@ impl Worker for Printer<'_> {
             } else {
                 format!("rejected line {}: {}{}", reject.line, column.map(|column| format!("{column} ")).unwrap_or_default(), reject.reason)
             };
-            writeln!(sink.rejects, "{line}")?;
+            writeln!(sink.rejects, "{line}").context("writing rejects")?;
         }
         Ok(())
     }

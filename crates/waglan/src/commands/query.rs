@@ -1,6 +1,6 @@
 //! `waglan query`: SQL, and its answer in any form.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,16 +135,16 @@ impl Query {
                 }
             }
             QueryFormat::Csv => {
-                let mut writer = arrow::csv::Writer::new(io::stdout().lock());
+                let mut writer = arrow::csv::Writer::new(output::results());
                 desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&output::flat(&batch)?)?))).await?;
             }
             QueryFormat::Json => {
-                let mut writer = arrow::json::LineDelimitedWriter::new(io::stdout().lock());
+                let mut writer = arrow::json::LineDelimitedWriter::new(output::results());
                 desk::each_batch(answer, |batch| answer_with(&mut || Ok(writer.write(&batch)?))).await?;
                 writer.finish()?;
             }
             QueryFormat::Idf => {
-                let mut out = io::stdout().lock();
+                let mut out = output::results();
                 let mut told = false;
                 desk::each_batch(answer, |batch| {
                     if event::batch::fields(&batch).next().is_none() {
