@@ -2,6 +2,7 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin. Only our own spans go there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
@@ -65,10 +66,13 @@ pub(crate) fn start<S: Subscriber + for<'a> LookupSpan<'a>>(runtime: &Handle) ->
     Ok(Some((Traces(provider), layer)))
 }
 
+/// So long a command that is done waits for the collector.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 impl Traces {
     /// Sends what is not sent yet.
     pub(crate) fn end(self) {
-        if let Err(error) = self.0.shutdown() {
+        if let Err(error) = self.0.shutdown_with_timeout(AT_THE_END) {
             tracing::warn!(%error, "the last traces could not be sent");
         }
     }

@@ -1,9 +1,10 @@
 //! Who is on duty hears of trouble once, and once that it is over; and what the program does can be watched by other programs.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use event::time::{self, Micros};
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use super::mail::certify;
 use super::running::{Server, ok, status};
 use super::streams::{free_port, wait_for};
-use super::{obs, run, succeed, told, waglan, written};
+use super::{obs, run, succeed, time_of, told, waglan, written};
 
 /// A mail server that wants TLS and a password, and puts what it takes into a mailbox.
 struct MailServer {
@@ -248,8 +249,22 @@ fn traces_go_where_the_environment_says() {
     for said in ["service.name", "waglan", "ingest", "read_arrival", "commit", "example/obs"] {
         assert!(sent.contains(said), "{said} is missing in {sent}");
     }
-    // A collector that is away holds nothing up.
-    let mut command = waglan(&data);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
-    succeed(command.args(["query", "SELECT 1"]));
+    // One that is away, or never answers, holds nothing up for long.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("it has one");
+    let called = std::thread::spawn(move || silent.accept().expect("the program connects"));
+    let query = |endpoint: &str| {
+        let mut command = waglan(&data);
+        command.env("NO_PROXY", "127.0.0.1").env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        time_of(command.args(["query", "SELECT 1"]))
+    };
+    let alone = query("");
+    for endpoint in [format!("http://127.0.0.1:{}", free_port()), format!("http://{address}")] {
+        let waited = query(&endpoint);
+        assert!(waited < 2 * alone + Duration::from_secs(3), "{waited:?} with {endpoint}, and {alone:?} without");
+    }
+    let (mut stream, _) = called.join().expect("somebody came");
+    let mut begins = [0; 4];
+    stream.read_exact(&mut begins).expect("it asked");
+    assert_eq!(begins, *b"POST");
 }
