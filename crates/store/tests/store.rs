@@ -14,6 +14,7 @@ use store::{
     RejectSource, Retained, Retention, Settings, Store, Work, days_of_text, days_text, delivery_id,
 };
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 const FEED: &str = "example/sinkhole";
 const OTHER: &str = "example/list";
@@ -213,7 +214,7 @@ async fn deliveries_that_share_a_commit_share_no_event() {
 async fn two_writers_on_one_folder_give_exactly_the_union() {
     let folder = folder();
     let start = "2023-02-18 00:00:00";
-    let mut writers = tokio::task::JoinSet::new();
+    let mut writers = JoinSet::new();
     for writer in 0..2 {
         let store = open(&folder).await;
         writers.spawn(async move {
@@ -538,16 +539,14 @@ async fn a_report_is_there_though_its_packing_was_cut_short_and_begun_again() {
     let report = long_report();
     let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
     store.settle_report(&mark.id).await.expect("it settles");
-    let cut_short = tokio::spawn({
-        let store = store.clone();
-        async move { compress(&store, i64::MAX).await }
-    });
+    let its_store = store.clone();
+    let mut cut_short = JoinSet::from_iter([async move { compress(&its_store, i64::MAX).await }]);
     let begun = || std::fs::read_dir(folder.path().join("reports").join(mark.id.split_at(2).0)).expect("there").count() > 1;
     while !begun() {
         tokio::task::yield_now().await;
     }
-    cut_short.abort();
-    assert!(cut_short.await.expect_err("it takes longer").is_cancelled());
+    cut_short.abort_all();
+    assert!(cut_short.join_next().await.expect("one is at work").expect_err("it takes longer").is_cancelled());
     compress(&store, i64::MAX).await.expect("reports are compressed");
     assert!(kept(&store, &mark.id) == report);
     assert!(store.report_path(&mark.id).is_none(), "it is packed");

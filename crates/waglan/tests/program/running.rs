@@ -334,6 +334,7 @@ fn a_service_manager_hears_that_it_is_ready_alive_reloading_and_stopping() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a rehearsal's clock begins now")]
 fn who_hangs_holds_nobody_up() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
