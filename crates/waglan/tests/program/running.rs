@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::mail::certify;
 use super::streams::{Running, wait_for};
 use super::{query, run, told, value, waglan, written};
 
@@ -141,26 +142,107 @@ fn a_secret_goes_to_no_other_server() {
     assert!(!other.asked()[0].contains("auth-key") && !other.asked()[0].contains("authorization"), "{:?}", other.asked());
 }
 
-#[test]
-fn pages_are_fetched_to_the_last() {
-    let folder = TempDir::new().expect("a folder");
-    let data = folder.path().join("data");
-    let server = Server::start(|request, _| match request {
-        request if request.contains("cursor=b") => ok(r#"{"data": [{"ip_address": "192.0.2.3"}], "next": null}"#),
-        request if request.contains("cursor=a") => ok(r#"{"data": [{"ip_address": "192.0.2.2"}], "next": "b"}"#),
-        _ => ok(r#"{"data": [{"ip_address": "192.0.2.1"}], "next": "a"}"#),
-    });
+/// A table for documents whose rows are in `data`, and a source of it with these keys.
+fn paged(data: &Path, http: &str) -> String {
     let table = "format = \"json\"\nmeans = \"blacklist\"\nkind = \"listing\"\nasset = \"source.ip\"\ndelivers = \"list\"\ntlp = \"green\"\n[json]\nrows = \"data\"\n\
                  [rows]\nip_address = \"source.ip\"\n";
-    written(&data, "feeds/example/paged.toml", table);
-    let configuration = format!(
-        "[source.paged]\nfeed = \"example/paged\"\n[source.paged.http]\nurl = \"{}/list?limit=1\"\npages = {{ token = {{ path = \"next\", parameter = \"cursor\" }} }}\n",
-        server.address
-    );
-    let (code, said) = look(&data, &configuration);
+    written(data, "feeds/example/paged.toml", table);
+    format!("[source.paged]\nfeed = \"example/paged\"\n[source.paged.http]\n{http}\n")
+}
+
+#[test]
+fn pages_are_fetched_to_the_last() {
+    let cases = [
+        ("{ token = { path = \"next\", parameter = \"cursor\" } }", "get /list?limit=1&cursor=2 "),
+        ("{ address = \"links.next\" }", "get /two "),
+        ("\"link\"", "get /two?x=1 "),
+        ("{ number = { parameter = \"page\", from = 1 } }", "get /list?limit=1&page=2 "),
+    ];
+    for (pages, second) in cases {
+        let folder = TempDir::new().expect("a folder");
+        let data = folder.path().join("data");
+        let server = Server::start(|_, number| {
+            let row = |next: &str| format!("{{\"data\": [{{\"ip_address\": \"192.0.2.{number}\"}}]{next}}}");
+            match number {
+                1 => {
+                    let (head, body) = ok(&row(", \"next\": 2, \"links\": {\"next\": \"/two\"}"));
+                    (format!("{head}\r\nLink: </list>; rel=\"self\", </two?x=1>; rel=\"next\""), body)
+                }
+                2 => ok(&row(", \"next\": null, \"links\": {}")),
+                // Who counts asks until there is nothing.
+                _ => ok("{\"data\": []}"),
+            }
+        });
+        let http = format!("url = \"{}/list?limit=1\"\npages = {pages}", server.address);
+        let (code, said) = look(&data, &paged(&data, &http));
+        assert_eq!(code, Some(0), "{pages}: {said}");
+        assert!(server.asked()[1].starts_with(second), "{pages}: {:?}", server.asked());
+        assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY source_ip"), "source_ip\n192.0.2.1\n192.0.2.2\n", "{pages}");
+    }
+}
+
+/// Answers each connection over TLS, with the certificate in the folder, with one document.
+fn serve_over_tls(folder: &Path, body: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    certify(folder);
+    let certificate = CertificateDer::from_pem_file(folder.join("cert.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("a key");
+    let settings = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions that there are")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a certificate and its key");
+    let settings = Arc::new(settings);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("https://{}", listener.local_addr().expect("it is bound"));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let remembered = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(settings.clone()).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(connection, stream.expect("somebody comes"));
+            let mut request = vec![0; 4096];
+            // Whoever does not trust us goes away.
+            let Ok(read) = stream.read(&mut request) else { continue };
+            remembered.lock().expect("nobody panicked").push(String::from_utf8_lossy(&request[..read]).to_lowercase());
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let _gone = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_where_it_is_named_and_a_secret_may_lie_in_a_file() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let (address, asked) = serve_over_tls(folder.path(), "{\"data\": [{\"ip_address\": \"192.0.2.1\"}]}");
+    let secret = written(&folder, "secret", "hush-hush\n");
+    let http = format!("url = \"{address}/list\"\ntries = 1\nheaders = {{ Auth-Key = {{ file = {secret:?} }} }}");
+    let (code, said) = look(&data, &paged(&data, &http));
+    assert!(code == Some(0) && said.contains("invalid peer certificate"), "{said}");
+    assert!(asked.lock().expect("nobody panicked").is_empty(), "who is not trusted is told nothing");
+    let http = format!("{http}\nca = {:?}", folder.path().join("ca.pem"));
+    let (code, said) = look(&data, &paged(&data, &http));
     assert_eq!(code, Some(0), "{said}");
-    assert!(server.asked()[2].starts_with("get /list?limit=1&cursor=b "), "{:?}", server.asked());
-    assert_eq!(query(&data, "SELECT source_ip FROM events ORDER BY source_ip"), "source_ip\n192.0.2.1\n192.0.2.2\n192.0.2.3\n");
+    assert!(asked.lock().expect("nobody panicked")[0].contains("auth-key: hush-hush\r\n"));
+    assert!(!said.contains("hush-hush"), "{said}");
+    assert_eq!(value(&data, "SELECT count(*) FROM events"), "1");
+}
+
+#[test]
+fn what_is_larger_than_it_may_be_is_not_taken() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    // It does not say how long it is.
+    let large = format!("{{\"data\": [], \"more\": \"{}\"}}", "x".repeat(3 << 20));
+    let server = Server::start(move |_, _| ("HTTP/1.1 200 OK".to_owned(), large.clone().into_bytes()));
+    let http = format!("url = \"{}/list\"\ntries = 1\nmost = 1", server.address);
+    let (code, said) = look(&data, &paged(&data, &http));
+    assert!(code == Some(0) && said.contains("is larger than 1 MiB"), "{said}");
+    assert_eq!(value(&data, "SELECT count(*) FROM deliveries"), "0");
 }
 
 #[test]
