@@ -17,7 +17,7 @@ use feed::{Catalog, Feed};
 use serde_json::Value;
 
 use self::known::{Does, Known, Of};
-use self::parameters::Parameters;
+use self::parameters::{Parameters, shown_address};
 use self::read::{Bot, Botnet};
 use crate::configuration::Configuration;
 use crate::run::plans;
@@ -25,7 +25,7 @@ use crate::run::plans;
 pub use self::known::names;
 
 /// What is given: the text of `runtime.yaml`, or of `runtime.conf` and `pipeline.conf`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Given<'a> {
     pub runtime: &'a str,
     pub pipeline: Option<&'a str>,
@@ -33,8 +33,16 @@ pub struct Given<'a> {
     pub known: &'a str,
     /// What is configured here already.
     pub configured: &'a toml::Table,
+    /// What a table of one's own says by now, by its path below `feeds/`.
+    pub own: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// The folder that takes what is secret; none where variables of the environment will hold it.
     pub secrets: Option<&'a PathBuf>,
+}
+
+impl std::fmt::Debug for Given<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Given {} bytes", self.runtime.len())
+    }
 }
 
 /// The same here.
@@ -203,6 +211,7 @@ impl<'a> Moving<'a> {
                         let of_provider = |feed: &&Feed| feed.provider == provider;
                         let found = by_address(catalog, &address).filter(of_provider);
                         found.map(|feed| Reads::Feed(feed, None)).ok_or_else(|| {
+                            let address = shown_address(&address);
                             format!("none of the feeds of {provider} is fetched at {address}: `waglan feed list` shows them")
                         })
                     }
@@ -240,8 +249,8 @@ impl<'a> Moving<'a> {
     }
 
     fn drafted(&mut self, bot: &Bot, parser: &Bot, module: &str) -> Result<String, String> {
-        let id = self.id_of(bot);
         let table::Drafted { table, lost } = table::draft(bot, parser, module, self.catalog)?;
+        let id = self.id_of(bot, &table);
         let file = File { path: format!("{id}.toml"), text: table };
         let mut files = self.moved.tables.clone();
         files.push(file.clone());
@@ -254,20 +263,28 @@ impl<'a> Moving<'a> {
         Ok(id)
     }
 
-    /// For a drafted table: `PROVIDER/NAME`, as nobody else has it.
-    fn id_of(&self, bot: &Bot) -> String {
+    /// For a drafted table: `PROVIDER/NAME`, as nobody else has it; the one that has it already, where it says the same.
+    fn id_of(&self, bot: &Bot, table: &str) -> String {
         let provider = bot.text("provider").map_or_else(|| "own".to_owned(), |text| slug(&text));
         let name = bot.text("name").map_or_else(|| slug(&bot.id), |text| slug(&text));
         let name = if name == "provider" { "feed".to_owned() } else { name };
-        let taken =
-            |id: &str| self.catalog.feed(id).is_some() || self.moved.tables.iter().any(|file| file.path.strip_suffix(".toml") == Some(id));
+        let is_drafted = |id: &str| self.moved.tables.iter().any(|file| file.path.strip_suffix(".toml") == Some(id));
+        let is_others = |id: &str| self.catalog.feed(id).is_some() && (self.given.own)(&format!("{id}.toml")).as_deref() != Some(table);
+        let taken = |id: &str| is_drafted(id) || is_others(id);
         let numbered = (2..).map(|number| format!("{provider}/{name}-{number}"));
         std::iter::once(format!("{provider}/{name}")).chain(numbered).find(|id| !taken(id)).expect("numbers do not end")
     }
 
     fn section(&mut self, bot: &Bot, parser: &Bot, reads: &Reads<'_>) -> Result<source::Section, String> {
         let mut parameters = Parameters::of(bot, self.given.secrets);
-        let mut section = source::section(&mut parameters, self.known, reads)?;
+        parameters.secrets = std::mem::take(&mut self.moved.secrets);
+        let before = parameters.secrets.len();
+        let section = source::section(&mut parameters, self.known, reads);
+        if section.is_err() {
+            parameters.secrets.truncate(before);
+        }
+        self.moved.secrets = std::mem::take(&mut parameters.secrets);
+        let mut section = section?;
         if !bot.is_continuous() {
             section.notes.push("it ran by cron there: here it is looked at when it is due, or by `waglan run --once`".into());
         }
@@ -279,11 +296,6 @@ impl<'a> Moving<'a> {
         }
         for why in std::mem::take(&mut section.lost) {
             self.lost(&bot.id, why);
-        }
-        for kept in parameters.secrets {
-            if !self.moved.secrets.iter().any(|known| known.name == kept.name) {
-                self.moved.secrets.push(kept);
-            }
         }
         Ok(section)
     }

@@ -31,6 +31,7 @@ pub(super) struct Parameters<'b> {
     pub(super) bot: &'b Bot,
     taken: BTreeSet<String>,
     folder: Option<&'b PathBuf>,
+    /// Those of the bots before too: two that are not the same have two names.
     pub(super) secrets: Vec<Kept>,
 }
 
@@ -85,14 +86,19 @@ impl<'b> Parameters<'b> {
             .chars()
             .map(|sign| if sign.is_ascii_alphanumeric() { sign.to_ascii_uppercase() } else { '_' })
             .collect();
-        let (key, kept) = match self.folder {
+        let (key, plain) = match self.folder {
             Some(_) => ("file", plain.to_lowercase()),
             None => ("environment", plain),
         };
+        let (value, of) = (value.filter(|value| !is_placeholder(value)), format!("{name} of {}", self.bot.id));
+        // What nobody knows yet is the same only where it is the same parameter.
+        let is_same = |known: &Kept| known.value == value && (value.is_some() || known.of == of);
+        let names = std::iter::once(plain.clone()).chain((2..).map(|number| format!("{plain}_{number}")));
+        let known = |name: &String| self.secrets.iter().find(|known| known.name == *name);
+        let kept = names.into_iter().find(|name| known(name).is_none_or(is_same)).expect("numbers do not end");
         let place = self.folder.map_or_else(|| kept.clone(), |folder| folder.join(&kept).display().to_string());
-        let value = value.filter(|value| !is_placeholder(value));
-        if !self.secrets.iter().any(|known| known.name == kept) {
-            self.secrets.push(Kept { name: kept, value, of: format!("{name} of {}", self.bot.id) });
+        if known(&kept).is_none() {
+            self.secrets.push(Kept { name: kept, value, of });
         }
         Toml::Table([(key.to_owned(), Toml::String(place))].into_iter().collect())
     }
@@ -102,12 +108,43 @@ impl<'b> Parameters<'b> {
         let is_own = |name: &str| OWN.contains(&name) || OWN_BEGIN.iter().any(|begin| name.starts_with(begin));
         let says = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value.as_str() != Some("");
         let left = self.bot.parameters.iter().filter(|(name, value)| !self.taken.contains(*name) && !is_own(name) && says(value));
-        // What is not known may be secret.
-        let shown = |name: &str, value: &Value| {
-            if sounds_secret(name) || told(value).contains('@') { "***".to_owned() } else { told(value).chars().take(80).collect() }
-        };
-        left.map(|(name, value)| (name.clone(), shown(name, value))).collect()
+        left.map(|(name, value)| (name.clone(), shown_value(name, value))).collect()
     }
+}
+
+/// A value for a message. What is not known may be secret; what has parts is told by their names.
+fn shown_value(name: &str, value: &Value) -> String {
+    let text = told(value);
+    match value {
+        _ if sounds_secret(name) => "***".to_owned(),
+        Value::Object(parts) => format!("{{{}}}", parts.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        Value::Array(parts) => format!("a list of {}", parts.len()),
+        // Parts that are written as one text, and the like.
+        _ if text.trim_start().starts_with(['{', '[']) && !is_placeholder(&text) => "{...}".to_owned(),
+        _ if text.contains("://") => shown_address(&text),
+        _ if text.contains('@') || looks_secret(&text) => "***".to_owned(),
+        _ => text.chars().take(80).collect(),
+    }
+}
+
+/// An address for a message: without a login, without what stands in the query, and without steps that look like keys.
+pub(super) fn shown_address(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return if text.contains(['@', ':', '=']) || looks_secret(text) { "***".to_owned() } else { text.to_owned() };
+    };
+    // Even a login that is not written as one should be.
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let (path, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(path, _)| (path, "?..."));
+    let steps: Vec<&str> = path.split('/').map(|step| if looks_secret(step) { "***" } else { step }).collect();
+    format!("{scheme}://{}{query}", steps.join("/"))
+}
+
+/// Whether a word looks like a key: long, of letters and digits, as nobody names a file.
+pub(super) fn looks_secret(word: &str) -> bool {
+    word.len() >= 20
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && word.bytes().filter(u8::is_ascii_digit).count() >= 4
+        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Whether a text stands for something that somebody is to put in its place.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use event::time;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::known::Known;
-use super::parameters::{Parameters, is_placeholder, sounds_secret};
+use super::parameters::{Parameters, is_placeholder, looks_secret, shown_address, sounds_secret};
 use super::{Reads, told};
 
 /// What a source says.
@@ -39,18 +41,21 @@ impl Section {
     }
 
     fn set(&mut self, key: &str, value: impl Into<Value>) {
-        // Dots are steps into tables.
+        let (outer, inner) = key.rsplit_once('.').unwrap_or(("", key));
+        self.table(outer).insert(inner.to_owned(), value.into());
+    }
+
+    /// A table among the keys. Dots are steps into tables.
+    fn table(&mut self, key: &str) -> &mut Table {
         let mut table = &mut self.keys;
-        let mut key = key;
-        while let Some((outer, inner)) = key.split_once('.') {
-            let inner_table = table.entry(outer).or_insert_with(|| Value::Table(Table::new()));
-            match inner_table {
-                Value::Table(found) => table = found,
-                _ => return,
+        for step in key.split('.').filter(|step| !step.is_empty()) {
+            let inner = table.entry(step).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
             }
-            key = inner;
+            table = inner.as_table_mut().expect("made one just now");
         }
-        table.insert(key.to_owned(), value.into());
+        table
     }
 }
 
@@ -133,19 +138,7 @@ fn web(parameters: &mut Parameters<'_>, section: &mut Section) {
     if let Some(agent) = parameters.text("http_user_agent").filter(|agent| !is_placeholder(agent)) {
         section.set("headers.User-Agent", agent);
     }
-    if let Some(Json::Object(headers)) = parameters.take("http_header") {
-        for (name, value) in headers {
-            let value = told(value);
-            let value =
-                if sounds_secret(name) { parameters.hide(&format!("http_header_{name}"), Some(value)) } else { Value::String(value) };
-            section
-                .keys
-                .entry("headers")
-                .or_insert_with(|| Value::Table(Table::new()))
-                .as_table_mut()
-                .map(|table| table.insert(name.clone(), value));
-        }
-    }
+    headers(parameters, section, "headers");
     match (parameters.text("http_username"), parameters.text("http_password")) {
         (Some(user), Some(password)) => {
             let user = if is_placeholder(&user) { "NAME".to_owned() } else { user };
@@ -164,6 +157,17 @@ fn web(parameters: &mut Parameters<'_>, section: &mut Section) {
     verified(parameters, section);
     if let Some(certificate) = parameters.text("ssl_client_certificate").or_else(|| parameters.text("ssl_client_cert")) {
         section.lost.push(format!("ssl_client_certificate = {certificate}: no certificate of our own is shown to web servers"));
+    }
+}
+
+/// What is asked with, under this key.
+fn headers(parameters: &mut Parameters<'_>, section: &mut Section, key: &str) {
+    let Some(Json::Object(headers)) = parameters.take("http_header") else { return };
+    for (name, value) in headers {
+        let value = told(value);
+        let is_secret = sounds_secret(name) || looks_secret(&value);
+        let value = if is_secret { parameters.hide(&format!("http_header_{name}"), Some(value)) } else { Value::String(value) };
+        section.table(key).insert(name.clone(), value);
     }
 }
 
@@ -195,18 +199,28 @@ fn http(parameters: &mut Parameters<'_>, section: &mut Section, reads: &Reads<'_
     };
     if is_placeholder(&given) && !given.contains("://") {
         match fetch {
-            Some(_) => {
-                section.notes.push(format!("where it says {given} there, the feed's own address is asked; say url = \"...\" for yours"))
-            }
-            None => return Err(format!("its address is only \"{given}\"")),
+            Some(_) => section.notes.push(format!(
+                "where it says {} there, the feed's own address is asked; say url = \"...\" for yours",
+                shown_address(&given)
+            )),
+            None => return Err(format!("its address is only \"{}\"", shown_address(&given))),
         }
     } else {
         let formatting = parameters.take("http_url_formatting").cloned();
         let mut address = Address::of(&given, formatting.as_ref())?;
-        if let Some((user, password)) = address.login.take() {
-            section.set("user", user);
-            let password = parameters.hide("http_url_password", Some(password));
-            section.set("password", password);
+        match address.login.take() {
+            Some((user, Some(password))) => {
+                section.set("user", user);
+                let password = parameters.hide("http_url_password", Some(password));
+                section.set("password", password);
+            }
+            // A word alone is as good as a password: a header of its own, as anybody would send it.
+            Some((token, None)) => {
+                let header = if is_placeholder(&token) { token } else { format!("Basic {}", BASE64_STANDARD.encode(format!("{token}:"))) };
+                let header = parameters.hide("http_url_login", Some(header));
+                section.set("headers.Authorization", header);
+            }
+            None => {}
         }
         let is_fetched = fetch.is_some_and(|fetch| {
             super::plain(fetch) == super::plain(&address.text) && (fetch.starts_with("https") || !address.text.starts_with("https"))
@@ -239,21 +253,28 @@ struct Address {
     text: String,
     /// Places, and what goes there.
     fill: Vec<(String, Option<String>)>,
-    login: Option<(String, String)>,
+    /// Who asks, and the password; a word alone, where there is none.
+    login: Option<(String, Option<String>)>,
 }
 
 impl Address {
     fn of(given: &str, formatting: Option<&Json>) -> Result<Address, String> {
         let mut address = Address::default();
-        let (scheme, rest) = given.split_once("://").ok_or_else(|| format!("\"{given}\" is no address"))?;
-        let rest = match rest.split_once('@') {
-            Some((login, rest)) if !login.contains('/') => {
-                let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                address.login = Some((user.to_owned(), password.to_owned()));
-                rest
+        let (scheme, rest) = given.split_once("://").ok_or("its http_url is no address: it has no ://")?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let server = match authority.rsplit_once('@') {
+            Some((login, server)) => {
+                let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password.to_owned())));
+                address.login = Some((user.to_owned(), password));
+                server
             }
-            _ => rest,
+            None => authority,
         };
+        // A password with a slash in it would go on as a path.
+        if path.contains('@') && server.rsplit_once(':').is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err("its http_url is no address: signs of its login have to be escaped".into());
+        }
+        let rest = &format!("{server}{path}");
         let mut text = address.places(rest, formatting)?;
         if text.contains(char::is_whitespace) {
             return Err("its http_url is no address: give it one".into());
@@ -300,8 +321,12 @@ impl Address {
         self.fill_in(name, None)
     }
 
+    /// A place by this name; by it and a number, where something else goes by the name.
     fn fill_in(&mut self, name: String, value: Option<String>) -> String {
-        if !self.fill.iter().any(|(known, _)| *known == name) {
+        let names = std::iter::once(name.clone()).chain((2..).map(|number| format!("{name}_{number}")));
+        let known = |name: &String| self.fill.iter().find(|(known, _)| known == name);
+        let name = names.into_iter().find(|name| known(name).is_none_or(|(_, known)| *known == value)).expect("numbers do not end");
+        if known(&name).is_none() {
             self.fill.push((name.clone(), value));
         }
         format!("{{{name}}}")
@@ -310,7 +335,7 @@ impl Address {
     /// A word of the query, without its value where that is secret.
     fn parameter(&mut self, pair: &str) -> String {
         match pair.split_once('=') {
-            Some((name, value)) if sounds_secret(name) && !value.is_empty() && !value.starts_with('{') => {
+            Some((name, value)) if (sounds_secret(name) || looks_secret(value)) && !value.is_empty() && !value.starts_with('{') => {
                 let place: String =
                     name.chars().map(|sign| if sign.is_ascii_alphanumeric() { sign.to_ascii_lowercase() } else { '_' }).collect();
                 format!("{name}={}", self.fill_in(place, Some(value.to_owned())))
@@ -319,13 +344,9 @@ impl Address {
         }
     }
 
-    /// A step of the path, without it where it looks like a key: long, of letters and digits, as nobody names a file.
+    /// A step of the path, without it where it looks like a key.
     fn part(&mut self, part: &str) -> String {
-        let is_key = part.len() >= 20
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && part.bytes().filter(u8::is_ascii_digit).count() >= 4
-            && part.bytes().any(|byte| byte.is_ascii_alphabetic());
-        if is_key { self.fill_in("key".into(), Some(part.to_owned())) } else { part.to_owned() }
+        if looks_secret(part) { self.fill_in("key".into(), Some(part.to_owned())) } else { part.to_owned() }
     }
 }
 
@@ -416,13 +437,13 @@ fn mail_body(parameters: &mut Parameters<'_>, section: &mut Section, _: &Reads<'
 fn mail_links(parameters: &mut Parameters<'_>, section: &mut Section, _: &Reads<'_>) -> Result<(), String> {
     mail(parameters, section)?;
     let text = parameters.text("url_regex").ok_or("it says no url_regex")?;
-    regex::Regex::new(&text).map_err(|_| format!("url_regex = {text}: the pattern is none here"))?;
+    regex::Regex::new(&text).map_err(|_| "url_regex: the pattern is none here".to_owned())?;
     // Anybody can write a mail: only servers that are named are asked.
     let plain = text.replace('\\', "");
     let (before, rest) = plain.split_once("://").unwrap_or_default();
     let host: String = rest.chars().take_while(|sign| sign.is_ascii_alphanumeric() || ['.', '-', ':'].contains(sign)).collect();
     if !host.contains('.') || rest.chars().nth(host.chars().count()).is_some_and(|sign| sign != '/') {
-        return Err(format!("url_regex = {text} does not name the server: only servers that are named are asked for what a mail links to"));
+        return Err("url_regex does not name the server: only servers that are named are asked for what a mail links to".into());
     }
     let host = if before.ends_with("https") || before.ends_with("https?") { host } else { format!("http://{host}") };
     section.set("links.pattern", text);
@@ -431,6 +452,7 @@ fn mail_links(parameters: &mut Parameters<'_>, section: &mut Section, _: &Reads<
         section.set("links.http.user", user);
         section.set("links.http.password", password);
     }
+    headers(parameters, section, "links.http.headers");
     parameters.pass(&["http_timeout_sec", "http_timeout_max_tries", "http_user_agent", "chunk_size", "extract_files"]);
     Ok(())
 }
@@ -485,7 +507,11 @@ fn tcp(parameters: &mut Parameters<'_>, section: &mut Section, _: &Reads<'_>) ->
 }
 
 fn misp(parameters: &mut Parameters<'_>, section: &mut Section, _: &Reads<'_>) -> Result<(), String> {
-    section.set("server", parameters.text("misp_url").ok_or("it says no misp_url")?);
+    let server = parameters.text("misp_url").ok_or("it says no misp_url")?;
+    if server.contains('@') {
+        return Err("its misp_url has a login in it: the key alone is sent".into());
+    }
+    section.set("server", server);
     let key = parameters.secret("misp_key").ok_or("it says no misp_key")?;
     section.set("key", key);
     if let Some(tag) = parameters.text("misp_tag_to_process").filter(|tag| !is_placeholder(tag)) {
@@ -523,6 +549,17 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_what_stands_before_the_last_at() {
+        let login = |given: &str| Address::of(given, None).expect("an address").login;
+        let said = |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(str::to_owned)));
+        assert_eq!(login("https://user:p@ss@a.example/x@y"), said("user", Some("p@ss")));
+        assert_eq!(login("https://TOKEN@a.example/"), said("TOKEN", None));
+        assert_eq!(login("https://a.example/x@y"), None);
+        assert_eq!(shown_address("https://user:p@ss@a.example/x?key=1"), "https://a.example/x?...");
+        assert_eq!(shown_address("user:hush@a.example"), "***");
+    }
+
+    #[test]
     fn addresses_have_places_for_dates_and_secrets() {
         check("https://a.example/list.txt", "false", Ok("https://a.example/list.txt"), &[]);
         check("https://a.example/{time[%Y-%m-%d]}.gz", "true", Ok("https://a.example/{day}.gz"), &[]);
@@ -552,6 +589,19 @@ mod tests {
             Ok("https://a.example/data/{key}/x.json"),
             &[("key", Some("0123456789abcdef0123456789abcdef"))],
         );
+        check(
+            "https://a.example/0123456789abcdef0123456789abcdef/fedcba9876543210fedcba9876543210?key=abc&id=0123456789abcdef0123456789abcdef",
+            "false",
+            Ok("https://a.example/{key_2}/{key_3}?key={key}&id={id}"),
+            &[
+                ("key", Some("abc")),
+                ("id", Some("0123456789abcdef0123456789abcdef")),
+                ("key_2", Some("0123456789abcdef0123456789abcdef")),
+                ("key_3", Some("fedcba9876543210fedcba9876543210")),
+            ],
+        );
+        check("a.example/user:hush@x", "false", Err("its http_url is no address: it has no ://"), &[]);
+        check("https://user:hu/sh@a.example/x", "false", Err("its http_url is no address: signs of its login have to be escaped"), &[]);
         check("https://a.example/{{ your API key }}/x", "false", Ok("https://a.example/{api_key}/x"), &[("api_key", None)]);
         check("https://a.example/__APIKEY__/x", "false", Ok("https://a.example/{apikey}/x"), &[("apikey", None)]);
         check("https://a.example/$certname/$certname_x", "false", Ok("https://a.example/{certname}/{certname}_x"), &[("certname", None)]);

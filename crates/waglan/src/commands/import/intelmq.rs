@@ -33,14 +33,19 @@ const MOST: u64 = 8 << 20;
 impl Intelmq {
     pub(crate) fn run(&self, place: &Place) -> Result<Ended> {
         let (runtime, pipeline) = (text_of(&self.runtime)?, self.pipeline.as_deref().map(text_of).transpose()?);
-        let (_, configured) = place.read_configuration()?;
+        let (_, mut configured) = place.read_configuration()?;
         let folders = if self.save { Some(Folders::of(place)?) } else { None };
+        if let Some(folders) = &folders {
+            folders.forget(&mut configured)?;
+        }
+        let own = |path: &str| folders.as_ref().and_then(|folders| fs::read_to_string(folders.feeds.join(path)).ok());
         let known = bundled::intelmq();
         let given = Given {
             runtime: &runtime,
             pipeline: pipeline.as_deref(),
             known: &known,
             configured: &configured,
+            own: &own,
             secrets: folders.as_ref().map(|folders| &folders.secrets),
         };
         let moved = botnet::translate(&given, &place.catalog()?).with_context(|| format!("reading {}", self.runtime.display()))?;
@@ -87,24 +92,41 @@ impl Folders {
     fn of(place: &Place) -> Result<Folders> {
         let feeds = place.feed_folders()?.into_iter().next().context("there is no data folder; say where with --data DIR")?;
         let configuration = place.configuration_path()?.with_file_name("conf.d").join("intelmq.toml");
-        if configuration.exists() {
-            bail!("{} is there already: move it away first", configuration.display());
-        }
         let secrets = std::path::absolute(feeds.with_file_name("secrets")).context("the data folder")?;
         Ok(Folders { configuration, feeds, secrets })
     }
 
-    /// The configuration comes last: it names the others.
+    /// What was written before is no other configuration: its sources' names are free.
+    fn forget(&self, configured: &mut toml::Table) -> Result<()> {
+        let Ok(text) = fs::read_to_string(&self.configuration) else { return Ok(()) };
+        let before: toml::Table = toml::from_str(&text).with_context(|| format!("reading {}", self.configuration.display()))?;
+        let before = before.get("source").and_then(toml::Value::as_table);
+        if let Some(sources) = configured.get_mut("source").and_then(toml::Value::as_table_mut) {
+            sources.retain(|name, _| !before.is_some_and(|before| before.contains_key(name)));
+        }
+        Ok(())
+    }
+
+    /// The configuration comes last: it names the others. Nothing is written where anything is in the way; what says the same is not.
     fn write(&self, place: &Place, moved: &Moved) -> Result<()> {
-        for secret in &moved.secrets {
-            if let Some(value) = &secret.value {
-                write(&self.secrets.join(&secret.name), value, true)?;
+        let secrets = moved.secrets.iter().filter_map(|secret| Some((self.secrets.join(&secret.name), secret.value.as_deref()?, true)));
+        let tables = moved.tables.iter().map(|table| (self.feeds.join(&table.path), table.text.as_str(), false));
+        let configuration = (self.configuration.clone(), moved.configuration.as_str(), false);
+        let mut missing = Vec::new();
+        let mut in_the_way = Vec::new();
+        for (path, text, is_secret) in secrets.chain(tables).chain([configuration]) {
+            match fs::read(&path) {
+                Ok(there) if there == text.as_bytes() => {}
+                Err(wrong) if wrong.kind() == std::io::ErrorKind::NotFound => missing.push((path, text, is_secret)),
+                _ => in_the_way.push(path.display().to_string()),
             }
         }
-        for table in &moved.tables {
-            write(&self.feeds.join(&table.path), &table.text, false)?;
+        if !in_the_way.is_empty() {
+            bail!("{} is there already, and says something else: move it away first; nothing was written", in_the_way.join(", "));
         }
-        write(&self.configuration, &moved.configuration, false)?;
+        for (path, text, is_secret) in missing {
+            write(&path, text, is_secret)?;
+        }
         // As `config check` does.
         let (configuration, _) = place.read_configuration()?;
         desk::plans(&configuration, &place.catalog()?).context("what was written is not sound")?;
