@@ -146,7 +146,9 @@ impl Block<'_> {
     fn read(&self, mut keep: Vec<bool>, rejects: &mut Vec<Reject>) -> RecordBatch {
         let mut refused = Vec::new();
         let mut columns = self.columns(&mut refused);
-        let times = self.times(columns.remove(&Field::TIME_SOURCE), &refused, &mut keep, rejects);
+        let received: Vec<Option<Micros>> =
+            columns.get(&Field::TIME_OBSERVATION).map(|column| column.times().collect()).unwrap_or_default();
+        let times = self.times(columns.remove(&Field::TIME_SOURCE), &received, &refused, &mut keep, rejects);
         let asset = self.asset(&columns, &refused, &mut keep, rejects);
         let kind = self.meaning(&mut columns, &refused, &mut keep, rejects);
         let extra = Extra::build(self.bound, self.rows, &refused, &times.stated);
@@ -192,8 +194,16 @@ impl Block<'_> {
         rejects.push(Reject::new(self.rows.lines[row].0, column, why, self.rows.raw(row).as_bytes()));
     }
 
-    /// The source times: of a list the delivery's day, else the row's own where it can be true, else the delivery's.
-    fn times(&self, stated: Option<Column>, refused: &[Refused], keep: &mut [bool], rejects: &mut Vec<Reject>) -> Times {
+    /// The source times: of a list the delivery's day, else the row's own where it can be true, else when it was received: as the
+    /// row says it, whichever report brings it, or with the delivery.
+    fn times(
+        &self,
+        stated: Option<Column>,
+        received: &[Option<Micros>],
+        refused: &[Refused],
+        keep: &mut [bool],
+        rejects: &mut Vec<Reject>,
+    ) -> Times {
         let midnight = self.at - self.at.rem_euclid(time::DAY);
         let list = self.feed.delivers == event::Delivers::List;
         let mut times = Times {
@@ -201,10 +211,17 @@ impl Block<'_> {
             when: vec![midnight; self.rows.len()],
             stated: Vec::new(),
         };
+        let received = |row: usize| received.get(row).copied().flatten().filter(|at| !list && (EARLIEST..=self.at + AHEAD).contains(at));
+        for row in 0..self.rows.len() {
+            if let Some(at) = received(row) {
+                times.source[row] = at;
+                times.when[row] = at - at.rem_euclid(time::DAY);
+            }
+        }
         let stated: Vec<Option<Micros>> = stated.map(|column| column.times().collect()).unwrap_or_default();
         for (row, value) in stated.iter().enumerate() {
             let Some(value) = value else { continue };
-            if list || *value < EARLIEST || *value > self.at + AHEAD {
+            if list || *value < EARLIEST || *value > received(row).unwrap_or(self.at) + AHEAD {
                 times.stated.push((row, *value));
             } else {
                 times.source[row] = *value;

@@ -161,7 +161,7 @@ impl Column {
     pub(super) fn times(&self) -> impl Iterator<Item = Option<Micros>> {
         match &self.values {
             Values::Time(times) => times.values.iter().enumerate().map(|(row, time)| times.valid.get(row).then_some(*time)),
-            _ => unreachable!("only time.source is asked for its times"),
+            _ => unreachable!("only columns of times are asked for them"),
         }
     }
 
