@@ -17,18 +17,16 @@ use arrow::datatypes::TimestampMicrosecondType;
 use event::Delivers;
 use event::time::{self, Micros};
 use feed::Catalog;
-use futures::StreamExt;
 use serde_json::{Map, Value};
 
-use self::explain::Explainer;
 use self::matching::{Matched, match_group};
 use self::record::{ROUNDS, Record};
 use self::spill::Spill;
 use crate::actor::{Action, Actor};
 use crate::desk::Desk;
-use crate::queries::Sql;
+use crate::queries::{Sql, each_batch};
 
-pub use self::explain::Cause;
+pub use self::explain::{Cause, Explainer};
 
 /// Which feed of ours an event of theirs is of.
 #[derive(Clone, Debug, Default)]
@@ -107,8 +105,14 @@ impl std::fmt::Debug for Comparing<'_> {
 const THERE: usize = 0;
 const HERE: usize = 1;
 
+/// As far as the clocks of two zones are apart.
+const ZONES: Micros = 14 * 3600 * time::SECOND;
+
 /// Queries of one feed's events.
 const MOST_QUERIES: i32 = 100;
+
+/// So many events of one side that are about the same thing are compared with each other.
+const MOST_TOGETHER: usize = 200_000;
 
 /// Causes are kept apart by field up to so many.
 const MOST_CAUSES: usize = 20_000;
@@ -162,18 +166,16 @@ impl<'a> Comparing<'a> {
     }
 
     fn ours(&mut self, record: Record) -> Result<()> {
-        if !self.is_meant(&record) || !self.is_within(&record) {
+        if !self.comparison.feeds.contains_key(&record.feed) || !self.is_within(&record, ZONES) {
             return Ok(());
         }
-        let Some(counts) = self.comparison.feeds.get_mut(&record.feed) else { return Ok(()) };
-        counts.here += 1;
         self.spills[HERE].push(&record, 0)
     }
 
-    /// The feeds that they have and we know, with the first and the last day of their events.
+    /// The feeds that they have and we know, with the first and the last day on which a partner may be.
     fn asks_for(&self) -> Vec<(String, i32, i32)> {
         let known = self.spans.iter().filter(|(feed, _)| self.catalog.feed(feed).is_some());
-        known.map(|(feed, (first, last))| (feed.clone(), time::day(*first), time::day(*last))).collect()
+        known.map(|(feed, (first, last))| (feed.clone(), time::day(*first - ZONES), time::day(*last + ZONES))).collect()
     }
 
     fn record(&mut self, line: &str) -> Option<Record> {
@@ -214,17 +216,25 @@ impl<'a> Comparing<'a> {
         known.or_else(ours).or_else(fetched).unwrap_or(both)
     }
 
+    /// Whether somebody chose its time; by days where ours counts by days.
     fn is_meant(&self, record: &Record) -> bool {
         let Some(at) = record.at else { return true };
-        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+        match self.is_list(&record.feed) {
+            true => {
+                let day = time::day(at);
+                self.since.is_none_or(|since| day >= time::day(since)) && self.until.is_none_or(|until| day <= time::day(until - 1))
+            }
+            false => self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until),
+        }
     }
 
-    /// Whether it lies between their first and last; by days where ours counts by days.
-    fn is_within(&self, record: &Record) -> bool {
-        let (Some(at), Some((first, last))) = (record.at, self.spans.get(&record.feed).copied()) else { return true };
+    /// Whether it lies between their first and last, or so far beside it; by days where ours counts by days.
+    fn is_within(&self, record: &Record, beside: Micros) -> bool {
+        let Some(at) = record.at else { return true };
+        let Some((first, last)) = self.spans.get(&record.feed).copied() else { return self.is_meant(record) };
         match self.is_list(&record.feed) {
             true => (time::day(first)..=time::day(last)).contains(&time::day(at)),
-            false => (first..=last).contains(&at),
+            false => (first - beside..=last + beside).contains(&at),
         }
     }
 
@@ -241,18 +251,30 @@ impl<'a> Comparing<'a> {
             for part in 0..spill::PARTS {
                 let mut groups: BTreeMap<(String, String), [Vec<Record>; 2]> = BTreeMap::new();
                 for (side, spill) in [(THERE, &mut theirs), (HERE, &mut ours)] {
-                    spill.read(part, |key, record| groups.entry((record.feed.clone(), key)).or_default()[side].push(record))?;
+                    spill.read(part, |key, record| {
+                        // Without anything to go by there is nobody to be a partner; a list's time is nothing to go by.
+                        if key.is_empty() || round + 1 == ROUNDS.len() && self.is_list(&record.feed) {
+                            return next[side].push(&record, round + 1);
+                        }
+                        let group = &mut groups.entry((record.feed.clone(), key)).or_default()[side];
+                        if group.len() == MOST_TOGETHER {
+                            return next[side].push(&record, round + 1);
+                        }
+                        group.push(record);
+                        Ok(())
+                    })?;
                 }
-                for ((feed, key), sides) in groups {
-                    // Without anything to go by there is nobody to be a partner.
-                    let matched =
-                        if key.is_empty() { Matched::nobody(sides) } else { match_group(sides, round, self.is_list(&feed), explainer) };
+                for ((feed, _), sides) in groups {
+                    let matched = match_group(sides, round, self.is_list(&feed), explainer);
                     self.count(&feed, matched, round, &mut next)?;
                 }
             }
             self.spills = next;
         }
         self.leftovers(explainer)?;
+        for counts in self.comparison.feeds.values_mut() {
+            counts.here = counts.same + counts.differing + counts.only_here;
+        }
         let mut differences: Vec<Difference> = self.found.into_values().collect();
         differences.sort_by(|one, other| {
             (&one.feed, one.cause.is_explained(), std::cmp::Reverse(one.count), one.cause, &one.what).cmp(&(
@@ -288,28 +310,29 @@ impl<'a> Comparing<'a> {
 
     fn leftovers(&mut self, explainer: &mut Explainer<'_>) -> Result<()> {
         let [mut theirs, mut ours] = std::mem::replace(&mut self.spills, [Spill::new()?, Spill::new()?]);
-        let mut found = Vec::new();
         let mut subjects = BTreeSet::new();
         for part in 0..spill::PARTS {
-            theirs.read(part, |_, record| explainer.wants(&record, &mut subjects))?;
+            theirs.read(part, |_, record| {
+                explainer.wants(&record, &mut subjects);
+                Ok(())
+            })?;
         }
-        explainer.look_for(subjects);
+        explainer.look_for(&subjects);
         for part in 0..spill::PARTS {
             theirs.read(part, |_, record| {
                 let (cause, what) = explainer.only_there(&record);
-                found.push((record.feed.clone(), cause, what, record.shown(), String::new(), THERE));
+                self.comparison.feeds.entry(record.feed.clone()).or_default().only_there += 1;
+                self.add(&record.feed, cause, &what, &record.shown(), "");
+                Ok(())
             })?;
             ours.read(part, |_, record| {
-                found.push((record.feed.clone(), Cause::OnlyHere, String::new(), String::new(), record.shown(), HERE));
-            })?;
-            for (feed, cause, what, there, here, side) in found.drain(..) {
-                let counts = self.comparison.feeds.entry(feed.clone()).or_default();
-                match side {
-                    THERE => counts.only_there += 1,
-                    _ => counts.only_here += 1,
+                // What lies beside the span was there to be a partner, and only for that.
+                if self.is_within(&record, 0) {
+                    self.comparison.feeds.entry(record.feed.clone()).or_default().only_here += 1;
+                    self.add(&record.feed, Cause::OnlyHere, "", "", &record.shown());
                 }
-                self.add(&feed, cause, &what, &there, &here);
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -330,13 +353,10 @@ impl<'a> Comparing<'a> {
 }
 
 impl Desk {
-    /// Beside what `comparing` was given of theirs, what the store has of the same feeds and days; or what else was given as ours.
-    pub async fn compare(&self, actor: &Actor, mut comparing: Comparing<'_>, with_store: bool) -> Result<Comparison> {
+    /// Beside what `comparing` was given of theirs, what the store has of the same feeds and days.
+    pub async fn compare(&self, actor: &Actor, mut comparing: Comparing<'_>) -> Result<Comparison> {
         actor.require(Action::Query)?;
         let mut explainer = Explainer::new(&self.catalog, &self.tables);
-        if !with_store {
-            return comparing.finish(&mut explainer);
-        }
         for (feed, first, last) in comparing.asks_for() {
             let feed = format!("'{}'", feed.replace('\'', "''"));
             // Some days at a time, so that each answer keeps within a query's limits.
@@ -355,18 +375,185 @@ impl Desk {
                 Ok(())
             })
             .await?;
-            let from = time::day_name(first - 1);
-            let sql = format!("SELECT feed, line, reason, raw FROM rejects WHERE feed = {feed} AND time >= '{from}'");
+            let (from, to) = (time::day_name(first - 1), time::day_name(last + 2));
+            let sql = format!("SELECT feed, line, reason, raw FROM rejects WHERE feed = {feed} AND time >= '{from}' AND time < '{to}'");
             self.each(actor, &sql, |batch| explainer.rejects(&batch)).await?;
         }
         comparing.finish(&mut explainer)
     }
 
-    async fn each(&self, actor: &Actor, sql: &str, mut each: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        let mut answer = self.query(actor, &Sql { text: sql, rows: None }).await?;
-        while let Some(batch) = answer.batches.next().await {
-            each(batch?)?;
-        }
-        Ok(())
+    async fn each(&self, actor: &Actor, sql: &str, each: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        each_batch(self.query(actor, &Sql { text: sql, rows: None }).await?, each).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use enrich::Dated;
+    use feed::catalog::File;
+
+    use super::*;
+
+    const LIST: &str = r#""feed.provider": "CINS Army", "feed.name": "CINS Army List", "classification.type": "blacklist""#;
+    const ROWS: &str = r#""feed.provider": "IntelMQ", "feed.name": "Events", "classification.type": "scanner""#;
+
+    fn catalog() -> Catalog {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let files = crate::desk::files_in(&root.join("feeds")).expect("part of the project");
+        let wanted = files.into_iter().filter(|file| file.path.starts_with("cins/") || file.path.starts_with("intelmq/"));
+        Catalog::read(&wanted.map(|file| File { path: file.path, text: file.text }).collect::<Vec<_>>())
+    }
+
+    /// Reasons and rows of rejects.
+    fn compared(there: &[String], here: &[String], rejects: &[(&str, &str)]) -> Comparison {
+        let (catalog, tables) = (catalog(), Dated::of(Vec::<enrich::Part>::new()));
+        let names = Names::default();
+        let names = Names { known: [("CINS Army/CINS Army List".to_owned(), "cins/army".to_owned())].into(), ..names };
+        let mut comparing = Comparing::new(&catalog, &names, None, None).expect("room");
+        there.iter().for_each(|line| comparing.there(line).expect("put aside"));
+        here.iter().for_each(|line| comparing.here(line).expect("put aside"));
+        let mut explainer = Explainer::new(&catalog, &tables);
+        let texts = |texts: Vec<&str>| Arc::new(StringArray::from(texts)) as ArrayRef;
+        let lines: Vec<i64> = (1..).take(rejects.len()).collect();
+        let batch = RecordBatch::try_from_iter([
+            ("feed", texts(vec!["intelmq/events"; rejects.len()])),
+            ("line", Arc::new(Int64Array::from(lines)) as ArrayRef),
+            ("reason", texts(rejects.iter().map(|(reason, _)| *reason).collect())),
+            ("raw", texts(rejects.iter().map(|(_, raw)| *raw).collect())),
+        ]);
+        explainer.rejects(&batch.expect("a table")).expect("kept");
+        comparing.finish(&mut explainer).expect("compared")
+    }
+
+    #[track_caller]
+    fn check(there: &[String], here: &[String], expected: &[&str]) {
+        check_with(there, here, &[], expected);
+    }
+
+    #[track_caller]
+    fn check_with(there: &[String], here: &[String], rejects: &[(&str, &str)], expected: &[&str]) {
+        let comparison = compared(there, here, rejects);
+        let said = |row: &Difference| format!("{} {} {}", row.count, row.cause, row.what).trim_end().to_owned();
+        let mut found: Vec<String> = comparison.differences.iter().map(said).collect();
+        found.sort();
+        assert_eq!(found, expected);
+    }
+
+    fn at(base: &str, time: &str, rest: &str) -> String {
+        format!(r#"{{{base}, "time.source": "{time}", "time.observation": "{time}", {rest}}}"#)
+    }
+
+    fn listed(days: std::ops::RangeInclusive<u32>, time: &str) -> Vec<String> {
+        days.map(|day| at(LIST, &format!("2026-03-{day:02}T{time}Z"), r#""source.ip": "192.0.2.1""#)).collect()
+    }
+
+    #[test]
+    fn what_is_said_twice_there_and_never_here_is_missing() {
+        // A list that was polled every hour.
+        let polled: Vec<String> = (0..24).flat_map(|hour| listed(3..=3, &format!("{hour:02}:10:00"))).collect();
+        check(&polled, &[], &["1 only there", "23 once a day here"]);
+        check(&polled, &listed(3..=3, "00:00:00"), &["1 day of the list time.source", "23 once a day here"]);
+        // Two observations of one moment.
+        let twice = vec![at(ROWS, "2026-03-03T06:00:00Z", r#""source.ip": "192.0.2.1""#); 2];
+        check(&twice, &[], &["1 only there", "1 said twice there"]);
+        check(&twice, &twice[..1], &["1 said twice there"]);
+        // On two days, and on one day beside another: there only once, as it deduplicates.
+        let other = at(LIST, "2026-03-01T06:00:00Z", r#""source.ip": "192.0.2.9""#);
+        let last = at(LIST, "2026-03-09T06:00:00Z", r#""source.ip": "192.0.2.9""#);
+        let both = [other.clone(), last.clone()];
+        check(&both, &[listed(4..=5, "00:00:00"), both.to_vec()].concat(), &["2 only here"]);
+        let there = [vec![other.clone(), last.clone()], listed(4..=4, "06:00:00")].concat();
+        let here = [listed(4..=5, "00:00:00"), both.to_vec()].concat();
+        check(&there, &here, &["1 day of the list time.source", "1 each day here"]);
+    }
+
+    #[test]
+    fn days_that_are_missing_of_a_list_are_not_explained_by_other_days() {
+        let (there, here) = (listed(1..=30, "06:10:00"), listed(16..=30, "00:00:00"));
+        check(&there, &here, &["15 day of the list time.source", "15 only there"]);
+        assert_eq!(compared(&there, &here, &[]).unexplained(), 15);
+    }
+
+    #[test]
+    fn many_of_one_moment_find_their_partners() {
+        let of = |status: &str, ports: &mut dyn Iterator<Item = u32>| -> Vec<String> {
+            let rest = |port| format!(r#""source.ip": "192.0.2.1", "source.port": {port}, "status": "{status}""#);
+            ports.map(|port| at(ROWS, "2026-03-03T06:00:00Z", &rest(port))).collect()
+        };
+        check(&of("up", &mut (1..=500)), &of("down", &mut (1..=500).rev()), &["500 differs status"]);
+        // Nothing but what differs tells them apart.
+        let of = |status: &str| -> Vec<String> {
+            let rest = |number| format!(r#""source.ip": "192.0.2.1", "extra.number": {number}, "status": "{status}""#);
+            (1000..1500).map(|number| at(ROWS, "2026-03-03T06:00:00Z", &rest(number))).collect()
+        };
+        check(&of("up"), &of("down"), &["500 differs status"]);
+    }
+
+    #[test]
+    fn a_reject_explains_one_event_that_is_about_what_it_says() {
+        let event = |ip: &str| at(ROWS, "2026-03-03T06:00:00Z", &format!(r#""source.ip": "{ip}", "destination.ip": "198.51.100.1""#));
+        let there = [event("192.0.2.1"), event("192.0.2.2"), event("192.0.2.1").replace("06:00", "07:00")];
+        let rejects = [("\"99999\" not a port", "192.0.2.1,99999,198.51.100.1")];
+        check_with(&there, &[], &rejects, &["1 rejected here \"99999\" not a port, such as line 1", "2 only there"]);
+        let nowhere = [at(ROWS, "2026-03-03T06:00:00Z", r#""status": "up""#), at(ROWS, "2026-03-03T07:00:00Z", r#""status": "up""#)];
+        check_with(&nowhere, &[], &rejects, &["2 only there"]);
+        let rejects = [("\"x\" gives no source.url or source.ip", "x,up")];
+        check_with(
+            &nowhere,
+            &[],
+            &rejects,
+            &["1 only there", "1 without a place there \"x\" gives no source.url or source.ip, such as line 1"],
+        );
+    }
+
+    #[test]
+    fn a_cause_asks_what_the_value_is() {
+        let pair = |there: &str, here: &str, expected: &[&str]| {
+            check(&[at(ROWS, "2026-03-03T06:00:00Z", there)], &[at(ROWS, "2026-03-03T06:00:00Z", here)], expected);
+        };
+        let url = r#""source.url": "http://user@bad.example:8080/x?y=1""#;
+        pair(
+            &format!(r#"{url}, "protocol.application": "http", "source.port": 8080, "source.urlpath": "/x""#),
+            url,
+            &["1 out of the URL protocol.application", "1 out of the URL source.port", "1 out of the URL source.urlpath"],
+        );
+        pair(
+            &format!(r#"{url}, "protocol.application": "ssh", "source.port": 22, "source.account": "victim""#),
+            url,
+            &["1 field only there protocol.application", "1 field only there source.account", "1 field only there source.port"],
+        );
+        let host = r#""source.fqdn": "bad.example""#;
+        pair(&format!(r#"{host}, "source.ip": "192.0.2.1""#), host, &["1 looked up there source.ip"]);
+        pair(&format!(r#"{host}, "destination.ip": "192.0.2.1""#), host, &["1 field only there destination.ip"]);
+        let kept = |key: &str, text: &str| format!(r#"{host}, "extra.{key}": "{text}""#);
+        pair(&format!(r#"{host}, "status": "up""#), &kept("link", "up"), &["1 field only there status", "1 more in extra here extra.link"]);
+        pair(
+            &format!(r#"{host}, "status": "up""#),
+            &kept("status", "up"),
+            &["1 kept in extra status", "1 more in extra here extra.status"],
+        );
+        pair(
+            &format!(r#"{host}, "status": "open""#),
+            &kept("link", "open"),
+            &["1 kept in extra status", "1 more in extra here extra.link"],
+        );
+    }
+
+    #[test]
+    fn what_lies_beside_the_span_is_a_partner_and_not_missing_there() {
+        let event = |time: &str, ip: &str| format!(r#"{{{ROWS}, "time.source": "{time}", "source.ip": "{ip}"}}"#);
+        let there = [event("2026-03-03T06:00:00Z", "192.0.2.1"), event("2026-03-03T07:00:00Z", "192.0.2.2")];
+        let here = [
+            event("2026-03-02T22:00:00Z", "192.0.2.1"),
+            event("2026-03-02T23:00:00Z", "192.0.2.2"),
+            event("2026-03-03T01:00:00Z", "192.0.2.3"),
+            event("2026-03-03T06:30:00Z", "192.0.2.4"),
+        ];
+        check(&there, &here, &["1 only here", "2 hours apart time.source"]);
+        assert_eq!(compared(&there, &here, &[]).feeds["intelmq/events"].here, 3);
     }
 }

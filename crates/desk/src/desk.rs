@@ -126,6 +126,11 @@ pub fn catalog(location: &str, configuration: &Configuration, feeds: Vec<File>) 
     Ok(Catalog::read(&feed_files(feeds, location, configuration)?))
 }
 
+/// The enrichment tables that a desk at this place has, without opening it.
+pub fn tables(location: &str, configuration: &Configuration, bundled: &Bundled) -> Result<Dated> {
+    tables::load(configuration, folder_of(location, configuration).as_deref(), bundled)
+}
+
 /// The folders with tables of feeds beside the program's own, the later before the earlier.
 pub fn feed_folders(location: &str, configuration: &Configuration) -> Vec<PathBuf> {
     let data = folder_of(location, configuration).map(|folder| folder.join("feeds"));

@@ -3,7 +3,7 @@
 //!
 //! A report is made of the rows behind an id, so that whoever knows the last one's goes on from there.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use event::time::{self, Micros};
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use tempfile::NamedTempFile;
 
@@ -31,11 +31,16 @@ pub struct EventDb {
     /// By when they happened; where they do not say, by when they were received.
     pub since: Option<Micros>,
     pub until: Option<Micros>,
+    /// Either time within is enough: whoever asks looks closer.
+    pub either: bool,
 }
 
 /// Rows that are asked for together, and the most bytes of a report.
 const TOGETHER: u64 = 1000;
 const MOST_BYTES: u64 = 256 << 20;
+
+/// Of so many rows at the end their ids are told.
+pub const LAST_IDS: usize = 1000;
 
 /// The table, found and asked what it is.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub struct Events {
     connection: PgConnection,
     /// Gives the id and the row as JSON of so many rows behind an id.
     query: String,
+    /// Gives the ids from one to another.
+    ids: String,
     since: Option<String>,
     until: Option<String>,
     /// Where it is, as it may be shown.
@@ -56,6 +63,8 @@ pub struct Chunk {
     pub rows: u64,
     pub first: i64,
     pub last: i64,
+    /// The ids of its last rows.
+    pub ids: VecDeque<i64>,
     /// When the last of them was received.
     pub received: Option<Micros>,
 }
@@ -75,6 +84,15 @@ impl EventDb {
             options = options.password(&password.reveal()?);
         }
         if let Some(ca) = &self.ca {
+            // Whoever names an authority wants to be sure whom it is.
+            let is_said = url.query_pairs().any(|(key, _)| ["sslmode", "ssl-mode"].contains(&key.as_ref()));
+            options = match options.get_ssl_mode() {
+                _ if !is_said => options.ssl_mode(PgSslMode::VerifyFull),
+                PgSslMode::VerifyCa | PgSslMode::VerifyFull => options,
+                _ => bail!(
+                    "the address says an sslmode that does not ask who the server is, and --ca would do nothing: say sslmode=verify-full"
+                ),
+            };
             options = options.ssl_root_cert(ca);
         }
         Ok(options.disable_statement_logging())
@@ -95,15 +113,15 @@ impl EventDb {
             let mut connection = self.options()?.connect().await?;
             // Times are written in the session's zone.
             sqlx::query("SET TIME ZONE 'UTC'").execute(&mut connection).await?;
-            let query = self.query(&mut connection).await?;
-            anyhow::Ok((connection, query))
+            let queries = self.queries(&mut connection).await?;
+            anyhow::Ok((connection, queries))
         };
-        let (connection, query) = connecting.await.with_context(|| format!("opening {place}"))?;
+        let (connection, [query, ids]) = connecting.await.with_context(|| format!("opening {place}"))?;
         let said = |time: Option<Micros>| time.map(time::iso);
-        Ok(Events { connection, query, since: said(self.since), until: said(self.until), place })
+        Ok(Events { connection, query, ids, since: said(self.since), until: said(self.until), place })
     }
 
-    async fn query(&self, connection: &mut PgConnection) -> Result<String> {
+    async fn queries(&self, connection: &mut PgConnection) -> Result<[String; 2]> {
         let table = quoted(&self.table);
         let columns = columns(connection, &table).await?;
         if columns.is_empty() {
@@ -125,11 +143,19 @@ impl EventDb {
             (false, false) if self.since.is_none() && self.until.is_none() => "NULL::timestamptz",
             (false, false) => bail!("the table {table} has no time to choose by"),
         };
-        Ok(format!(
-            "SELECT id::bigint, row_to_json(x)::text FROM (SELECT e.*{raw} FROM {table} e{join} WHERE e.id > $1 \
-             AND ($2::text IS NULL OR {when} >= $2::timestamptz) AND ($3::text IS NULL OR {when} < $3::timestamptz) \
-             ORDER BY e.id LIMIT $4) x ORDER BY id"
-        ))
+        let within =
+            |when: &str| format!("($2::text IS NULL OR {when} >= $2::timestamptz) AND ($3::text IS NULL OR {when} < $3::timestamptz)");
+        let chosen = match self.either && has("time.source") && has("time.observation") {
+            true => format!("(({}) OR ({}))", within("e.\"time.source\""), within("e.\"time.observation\"")),
+            false => within(when),
+        };
+        Ok([
+            format!(
+                "SELECT id::bigint, row_to_json(x)::text FROM (SELECT e.*{raw} FROM {table} e{join} WHERE e.id > $1 AND {chosen} \
+                 ORDER BY e.id LIMIT $4) x ORDER BY id"
+            ),
+            format!("SELECT e.id::bigint FROM {table} e WHERE e.id > $1 AND {chosen} AND e.id <= $4 ORDER BY e.id"),
+        ])
     }
 }
 
@@ -148,11 +174,20 @@ fn quoted(table: &str) -> String {
 }
 
 impl Events {
+    /// The ids behind one, up to another.
+    pub async fn ids(&mut self, after: i64, last: i64) -> Result<Vec<i64>> {
+        let query = sqlx::query(AssertSqlSafe(self.ids.as_str())).bind(after).bind(self.since.as_deref()).bind(self.until.as_deref());
+        let rows = query.bind(last).fetch_all(&mut self.connection).await.with_context(|| format!("reading {}", self.place))?;
+        rows.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
     /// The next rows behind this id, `most` of them or as many as a report may hold; nothing behind the last.
+    ///
+    /// Where the next ones begin is for whoever asks: a smaller id may be written later than a larger one.
     pub async fn next(&mut self, after: i64, most: u64) -> Result<Option<Chunk>> {
         let file = NamedTempFile::new().context("making room for events")?;
         let mut out = BufWriter::new(file.as_file());
         let (mut rows, mut bytes, mut first, mut last, mut received) = (0, 0, None, after, None);
+        let mut ids = VecDeque::new();
         while rows < most && bytes < MOST_BYTES {
             let before = rows;
             let together = TOGETHER.min(most - rows);
@@ -161,13 +196,20 @@ impl Events {
             let mut answer = query.fetch(&mut self.connection);
             while let Some(row) = answer.try_next().await.with_context(|| format!("reading {}", self.place))? {
                 let (id, json): (i64, &str) = (row.try_get(0)?, row.try_get(1)?);
-                let (line, observed) = line(id, json).with_context(|| format!("reading the event {id} of {}", self.place))?;
+                let (line, observed) = line(id, json);
                 out.write_all(line.as_bytes()).context("putting events aside")?;
                 rows += 1;
                 bytes += line.len() as u64;
                 first.get_or_insert(id);
                 last = id;
                 received = received.max(observed);
+                if ids.len() == LAST_IDS {
+                    ids.pop_front();
+                }
+                ids.push_back(id);
+                if bytes >= MOST_BYTES {
+                    break;
+                }
             }
             if rows == before {
                 break;
@@ -175,17 +217,20 @@ impl Events {
         }
         out.flush().context("putting events aside")?;
         drop(out);
-        Ok(first.map(|first| Chunk { file, rows, first, last, received }))
+        Ok(first.map(|first| Chunk { file, rows, first, last, ids, received }))
     }
 }
 
-/// A row of the table as IntelMQ writes the event, under its number there; and when it was received.
-fn line(id: i64, json: &str) -> Result<(String, Option<Micros>)> {
-    let mut event: Map<String, Value> = serde_json::from_str(json).context("it is no object")?;
+/// A row of the table as IntelMQ writes the event, under its number there; and when it was received. What cannot be read here, for
+/// its depth or a number beyond all, stays as it came: whoever reads the report rejects that line.
+fn line(id: i64, json: &str) -> (String, Option<Micros>) {
+    let Ok(mut event) = serde_json::from_str::<Map<String, Value>>(json) else {
+        return (format!("{}\n", json.replace(['\n', '\r'], " ")), None);
+    };
     // What has no value says nothing.
     event.retain(|_, value| !value.is_null());
     event.remove("id");
     event.insert("eventdb.id".to_owned(), id.into());
     let received = event.get("time.observation").and_then(Value::as_str).and_then(|text| time::parse(text).ok());
-    Ok((format!("{}\n", Value::Object(event)), received))
+    (format!("{}\n", Value::Object(event)), received)
 }

@@ -98,6 +98,11 @@ impl Place {
         }
     }
 
+    /// The enrichment tables that are here, by themselves.
+    pub(crate) fn tables(&self) -> Result<desk::Dated> {
+        desk::tables(&self.location()?, &self.configuration()?, &bundled::tables())
+    }
+
     /// Where tables of feeds may lie beside the program's own.
     pub(crate) fn feed_folders(&self) -> Result<Vec<PathBuf>> {
         match self.location() {

@@ -89,8 +89,10 @@ pub struct Explainer<'a> {
     /// Days on which a feed was taken in.
     delivered: HashSet<(String, i32)>,
     rejects: Vec<Reject>,
-    /// A subject of an event that has no partner, and the reject that has it.
-    rejected: HashMap<(String, String), (String, i64)>,
+    /// Subjects of events that have no partner, and the rejects that have them, by their places.
+    rejected: HashMap<(String, String), Vec<usize>>,
+    /// Rejects for want of anything to look at, which nothing names.
+    placeless: HashMap<String, Vec<usize>>,
 }
 
 impl fmt::Debug for Explainer<'_> {
@@ -105,6 +107,8 @@ struct Reject {
     reason: String,
     line: i64,
     raw: String,
+    /// Whether it explains an event already: a row is one event.
+    is_taken: bool,
 }
 
 /// Rejects are kept in memory, up to so many bytes of their rows.
@@ -112,7 +116,7 @@ const MOST_REJECTS: usize = 64 << 20;
 
 impl<'a> Explainer<'a> {
     pub fn new(catalog: &'a Catalog, tables: &'a Dated) -> Explainer<'a> {
-        Explainer { catalog, tables, delivered: HashSet::new(), rejects: Vec::new(), rejected: HashMap::new() }
+        Explainer { catalog, tables, delivered: HashSet::new(), rejects: Vec::new(), rejected: HashMap::new(), placeless: HashMap::new() }
     }
 
     pub(super) fn delivered(&mut self, feed: &str, at: Micros) {
@@ -129,7 +133,8 @@ impl<'a> Explainer<'a> {
                 break;
             }
             let text = |column: &arrow::array::StringArray| if column.is_null(row) { String::new() } else { column.value(row).to_owned() };
-            self.rejects.push(Reject { feed: text(feeds), reason: text(reasons), line: lines.value(row), raw: text(raws) });
+            let (feed, reason, raw) = (text(feeds), text(reasons), text(raws));
+            self.rejects.push(Reject { feed, reason, line: lines.value(row), raw, is_taken: false });
         }
         Ok(())
     }
@@ -138,37 +143,51 @@ impl<'a> Explainer<'a> {
     pub(super) fn wants(&self, record: &Record, subjects: &mut BTreeSet<(String, String)>) {
         const MOST: usize = 1_000_000;
         if !self.rejects.is_empty() && subjects.len() < MOST {
-            subjects.extend(words_of(record).map(|word| (record.feed.clone(), word)));
+            subjects.extend(words_of(record).into_iter().map(|word| (record.feed.clone(), word)));
         }
     }
 
-    pub(super) fn look_for(&mut self, subjects: BTreeSet<(String, String)>) {
-        for reject in &self.rejects {
-            let raw = reject.raw.as_str();
-            let pieces =
-                raw.split(|sign: char| sign.is_whitespace() || [',', ';', '"', '|', '\'', '<', '>', '{', '}', '[', ']'].contains(&sign));
+    pub(super) fn look_for(&mut self, subjects: &BTreeSet<(String, String)>) {
+        for (place, reject) in self.rejects.iter().enumerate().rev() {
+            // As a reading says it of a row without any of the fields that can be an asset.
+            if reject.reason.starts_with("no ") || reject.reason.contains("\" gives no ") {
+                self.placeless.entry(reject.feed.clone()).or_default().push(place);
+            }
+            let pieces = reject
+                .raw
+                .split(|sign: char| sign.is_whitespace() || [',', ';', '"', '|', '\'', '<', '>', '{', '}', '[', ']'].contains(&sign));
             for piece in pieces.filter(|piece| piece.len() > 3) {
                 let key = (reject.feed.clone(), piece.to_lowercase());
                 if subjects.contains(&key) {
-                    self.rejected.entry(key).or_insert_with(|| (reject.reason.clone(), reject.line));
+                    self.rejected.entry(key).or_default().push(place);
                 }
             }
         }
     }
 
+    /// A reject that has it and explains no other event.
+    fn take(&mut self, record: &Record) -> Option<(Cause, &Reject)> {
+        let rejects = &mut self.rejects;
+        let mut free = |places: &mut Vec<usize>| {
+            std::iter::from_fn(|| places.pop()).find(|place| !std::mem::replace(&mut rejects[*place].is_taken, true))
+        };
+        let words = words_of(record);
+        let (cause, place) = if words.is_empty() {
+            (Cause::NoPlace, self.placeless.get_mut(&record.feed).and_then(free))
+        } else {
+            let mut of_word = |word| self.rejected.get_mut(&(record.feed.clone(), word)).and_then(&mut free);
+            (Cause::Rejected, words.into_iter().find_map(&mut of_word))
+        };
+        Some((cause, &self.rejects[place?]))
+    }
+
     /// Why there is nothing like it here.
-    pub(super) fn only_there(&self, record: &Record) -> (Cause, String) {
+    pub(super) fn only_there(&mut self, record: &Record) -> (Cause, String) {
         if self.catalog.feed(&record.feed).is_none() {
             return (Cause::NoFeed, String::new());
         }
-        let rejected = words_of(record).find_map(|word| self.rejected.get(&(record.feed.clone(), word)));
-        if let Some((reason, line)) = rejected {
-            return (Cause::Rejected, format!("{reason}, such as line {line}"));
-        }
-        if record.subject().is_none()
-            && let Some(reject) = self.rejects.iter().find(|reject| reject.feed == record.feed)
-        {
-            return (Cause::NoPlace, format!("{}, such as line {}", reject.reason, reject.line));
+        if let Some((cause, reject)) = self.take(record) {
+            return (cause, format!("{}, such as line {}", reject.reason, reject.line));
         }
         let day = record.observed.or(record.at).map(time::day);
         let was_delivered = |day: i32| [day - 1, day, day + 1].iter().any(|day| self.delivered.contains(&(record.feed.clone(), *day)));
@@ -210,27 +229,22 @@ impl<'a> Explainer<'a> {
         if ENRICHED.iter().any(|field| last.starts_with(field)) && !name.starts_with("extra.") {
             return Some(Cause::Enrichment);
         }
-        let linked = |record: &Record| {
-            ["source.url", "source.fqdn", "destination.url", "destination.fqdn"].iter().any(|name| record.get(name).is_some())
-        };
+        let is_of_url = |text: &str| [there, here].iter().any(|record| of_url(record, name, last, &canonical(name, text)));
         match (one, other) {
             (Some(text), None) => {
                 let value = canonical(name, text);
                 let in_extra = |key: &str| here.get(key).is_some_and(|kept| kept == text || canonical(name, kept) == value);
-                if here
-                    .fields
-                    .iter()
-                    .any(|(key, kept)| key.starts_with("extra.") && !name.starts_with("extra.") && (kept == text || *kept == value))
-                {
+                if !name.starts_with("extra.") && is_in_extra(here, name, text, &value) {
                     return Some(Cause::InExtra);
                 }
                 if in_extra(&format!("extra.stated.{name}")) {
                     return Some(Cause::Stated);
                 }
-                if URL_PARTS.contains(&last) && (linked(there) || name.starts_with("protocol.")) {
+                if is_of_url(text) {
                     return Some(Cause::FromUrl);
                 }
-                if last == "ip" && linked(there) && there.get("source.fqdn").or(there.get("destination.fqdn")).is_some() {
+                // Of the same side: a host's name says nothing of where it led to.
+                if last == "ip" && has_name(there, name.trim_end_matches("ip")) {
                     return Some(Cause::LookedUp);
                 }
                 // Under another name, and no common word.
@@ -252,9 +266,7 @@ impl<'a> Explainer<'a> {
                 {
                     return Some(Cause::Default);
                 }
-                if URL_PARTS.contains(&last) && linked(there)
-                    || last == "ip" && there.get("source.url").is_some_and(|url| url.contains(text))
-                {
+                if is_of_url(text) {
                     return Some(Cause::FromUrl);
                 }
                 let elsewhere = text.len() > 3 && there.fields.values().any(|kept| kept.eq_ignore_ascii_case(text));
@@ -290,7 +302,7 @@ impl<'a> Explainer<'a> {
         if ENRICHED.iter().any(|field| last.starts_with(field)) && !name.starts_with("extra.") {
             return Some(Cause::Enrichment);
         }
-        if here.fields.iter().any(|(key, kept)| key.starts_with("extra.") && key != name && (kept == one || *kept == value)) {
+        if is_in_extra(here, name, one, &value) {
             return Some(Cause::InExtra);
         }
         Some(Cause::Differs)
@@ -307,8 +319,52 @@ impl<'a> Explainer<'a> {
 const ENRICHED: [&str; 10] =
     ["geolocation.", "asn", "as_name", "network", "registry", "allocated", "domain_suffix", "reverse_dns", "abuse_contact", "tor_node"];
 
-/// What one side may take out of a URL.
-const URL_PARTS: [&str; 7] = ["fqdn", "port", "urlpath", "account", "protocol.application", "protocol.transport", "domain_suffix"];
+/// Whether a URL of the record's gives this field of the same side this value.
+fn of_url(record: &Record, name: &str, last: &str, value: &str) -> bool {
+    let sides: &[&str] = match name.split_once('.') {
+        Some(("source", _)) => &["source.url"],
+        Some(("destination", _)) => &["destination.url"],
+        _ => &["source.url", "destination.url"],
+    };
+    sides.iter().filter_map(|side| Some(canonical(side, record.get(side)?))).any(|url| {
+        let Some((scheme, rest)) = url.split_once("://") else { return false };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+        match last {
+            "fqdn" | "ip" => event::value::url_host(&url) == Some(value),
+            "port" => {
+                let usual = || PORTS.iter().find(|(name, _)| *name == scheme).map(|(_, port)| *port);
+                let stated = server.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+                stated.or_else(usual) == Some(value)
+            }
+            "urlpath" => path == value || path.split(['?', '#']).next() == Some(value),
+            "account" => login == value || login.split(':').next().is_some_and(|user| !user.is_empty() && user == value),
+            "protocol.application" => scheme.eq_ignore_ascii_case(value),
+            "protocol.transport" => value == "tcp" && PORTS.iter().any(|(name, _)| *name == scheme),
+            _ => false,
+        }
+    })
+}
+
+/// What is spoken at which port, where a URL does not say it.
+const PORTS: [(&str, &str); 4] = [("http", "80"), ("https", "443"), ("ftp", "21"), ("ssh", "22")];
+
+/// Whether a name stands on this side that somebody can have looked up.
+fn has_name(record: &Record, side: &str) -> bool {
+    let url = || record.get(&format!("{side}url")).map(|url| canonical("source.url", url));
+    let of_url = || url().and_then(|url| event::value::url_host(&url).map(|host| host.parse::<std::net::IpAddr>().is_err()));
+    record.get(&format!("{side}fqdn")).is_some() || of_url().unwrap_or(false)
+}
+
+/// Whether the value stands in extra: under any key where it says enough to be known again, else under the field's own name.
+fn is_in_extra(here: &Record, name: &str, text: &str, value: &str) -> bool {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let is_kept = |key: &str, kept: &str| {
+        let is_told = text.chars().count() > 3 || last(key) == last(name);
+        key.starts_with("extra.") && key != name && is_told && (kept == text || kept == value)
+    };
+    here.fields.iter().any(|(key, kept)| is_kept(key, kept))
+}
 
 /// Why the times differ, if they do.
 fn times(there: &Record, here: &Record, is_list: bool) -> Option<Cause> {
@@ -316,12 +372,12 @@ fn times(there: &Record, here: &Record, is_list: bool) -> Option<Cause> {
     const QUARTER: Micros = 15 * 60 * 1_000_000;
     const SECOND: Micros = 1_000_000;
     let apart = (one - other).abs();
-    let midnight = Micros::from(time::day(other)) * 86_400 * SECOND;
     if apart < SECOND {
         return None;
     }
-    if is_list && other == midnight {
-        return Some(Cause::ListDay);
+    if is_list {
+        // Which day it is listed on is what a list says.
+        return Some(if time::day(one) == time::day(other) { Cause::ListDay } else { Cause::Differs });
     }
     let received = |record: &Record| record.observed.is_some_and(|observed| record.at == Some(observed));
     if received(there) || received(here) || here.get("extra.time_stated").is_some() {
@@ -330,8 +386,10 @@ fn times(there: &Record, here: &Record, is_list: bool) -> Option<Cause> {
     Some(if apart % QUARTER == 0 && apart <= 56 * QUARTER { Cause::Zone } else { Cause::Differs })
 }
 
-/// By what a reject's row would be known.
-fn words_of(record: &Record) -> impl Iterator<Item = String> {
-    let names = ["source.url", "source.fqdn", "source.ip", "source.network", "source.account", "destination.ip", "malware.hash.sha256"];
-    names.into_iter().filter_map(|name| record.get(name).map(str::to_lowercase))
+/// By what a reject's row would be known: what the event is about, as it stands there and as we would write it.
+fn words_of(record: &Record) -> Vec<String> {
+    let Some((name, text)) = record.about() else { return Vec::new() };
+    let mut words = vec![text.to_lowercase(), canonical(name, text).to_lowercase()];
+    words.dedup();
+    words
 }

@@ -118,9 +118,13 @@ impl Record {
         self.get(name).map(|text| canonical(name, text))
     }
 
-    /// What it is about.
+    /// What it is about: the field, and what that says.
+    pub(super) fn about(&self) -> Option<(&'static str, &str)> {
+        SUBJECTS.iter().find_map(|name| Some((*name, self.get(name)?)))
+    }
+
     pub(super) fn subject(&self) -> Option<String> {
-        SUBJECTS.iter().find_map(|name| self.canonical(name))
+        self.about().map(|(name, text)| canonical(name, text))
     }
 
     /// The host that it is about.
@@ -140,7 +144,7 @@ impl Record {
     /// As an example, for people.
     pub(super) fn shown(&self) -> String {
         let at = self.at.map(time::iso).unwrap_or_default();
-        let about = SUBJECTS.iter().find_map(|name| Some(format!("{name}={}", self.get(name)?)));
+        let about = self.about().map(|(name, text)| format!("{name}={text}"));
         let what = self.get("classification.type").unwrap_or_default();
         cut(&format!("{at} {what} {}", about.unwrap_or_default()))
     }

@@ -14,19 +14,27 @@ pub(super) const PARTS: usize = 96;
 
 pub(super) struct Spill {
     parts: Vec<Option<BufWriter<File>>>,
+    /// How many there are without a key, which go into the parts by turns.
+    loose: usize,
 }
 
 impl Spill {
     pub(super) fn new() -> Result<Spill> {
-        Ok(Spill { parts: (0..PARTS).map(|_| None).collect() })
+        Ok(Spill { parts: (0..PARTS).map(|_| None).collect(), loose: 0 })
     }
 
     /// Puts a record into the part that the round's key says; without a key into any.
     pub(super) fn push(&mut self, record: &Record, round: usize) -> Result<()> {
         let key = ROUNDS.get(round).and_then(|key| key(record)).unwrap_or_default();
-        let mut hasher = DefaultHasher::new();
-        (&record.feed, &key).hash(&mut hasher);
-        let slot = &mut self.parts[(hasher.finish() % PARTS as u64) as usize];
+        let part = if key.is_empty() {
+            self.loose += 1;
+            self.loose % PARTS
+        } else {
+            let mut hasher = DefaultHasher::new();
+            (&record.feed, &key).hash(&mut hasher);
+            (hasher.finish() % PARTS as u64) as usize
+        };
+        let slot = &mut self.parts[part];
         let out = match slot {
             Some(out) => out,
             None => slot.insert(BufWriter::new(tempfile::tempfile().context("making room to compare")?)),
@@ -37,7 +45,7 @@ impl Spill {
     }
 
     /// Hands out a part's records with their keys; as often as it is asked.
-    pub(super) fn read(&mut self, part: usize, mut each: impl FnMut(String, Record)) -> Result<()> {
+    pub(super) fn read(&mut self, part: usize, mut each: impl FnMut(String, Record) -> Result<()>) -> Result<()> {
         let Some(out) = &mut self.parts[part] else { return Ok(()) };
         out.flush().context("putting events aside to compare them")?;
         let mut file = out.get_ref().try_clone()?;
@@ -47,7 +55,7 @@ impl Spill {
             type Put = (String, String, [Option<Micros>; 3], std::collections::BTreeMap<String, String>);
             let (feed, key, [at, said, observed], fields): Put =
                 serde_json::from_str(&line).context("reading events that were put aside")?;
-            each(key, Record { feed, at, said, observed, fields });
+            each(key, Record { feed, at, said, observed, fields })?;
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use clap::Args;
-use desk::compare::{Comparing, Comparison, Counts, Names};
-use desk::{Access, EventDb, Secret};
+use desk::compare::{Comparing, Comparison, Counts, Explainer, Names};
+use desk::{Access, EventDb};
 use event::time::{self, Micros};
 
+use super::import::Database;
 use super::{operator, time_argument};
 use crate::output::Format;
 use crate::{Ended, Place, bundled, output};
@@ -29,15 +30,8 @@ pub(crate) struct Compare {
     /// Its database instead: postgresql://USER@HOST/DATABASE, without a password
     #[arg(long, conflicts_with = "there")]
     url: Option<String>,
-    /// A file with the database's password
-    #[arg(long, value_name = "FILE", requires = "url")]
-    password_file: Option<PathBuf>,
-    /// A PEM file with certificates of the authorities that are trusted with the database's server
-    #[arg(long, value_name = "FILE", requires = "url")]
-    ca: Option<PathBuf>,
-    /// The database's table
-    #[arg(long, default_value = "events", requires = "url")]
-    table: String,
+    #[command(flatten)]
+    database: Database,
     /// Our events in IntelMQ's form, as `waglan parse --format idf` writes them, instead of those that are stored
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
@@ -62,17 +56,23 @@ const LONGEST: u64 = 16 << 20;
 
 impl Compare {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
-        let desk = place.desk(Access::Read).await?;
+        // Two files need no stored data.
+        let desk = if self.with.is_empty() { Some(place.desk(Access::Read).await?) } else { None };
+        let catalog = place.catalog()?;
         let known = desk::botnet::names(&bundled::intelmq())?;
         let names = Names { said: self.map.as_deref().map(said).transpose()?.unwrap_or_default(), known };
-        let mut comparing = Comparing::new(desk.catalog(), &names, self.since, self.until)?;
+        if let Some((theirs, ours)) = names.said.iter().find(|(_, ours)| *ours != "-" && catalog.feed(ours).is_none()) {
+            bail!("--map says \"{ours}\" for \"{theirs}\", and there is no such feed: `waglan feed list` shows them");
+        }
+        let mut comparing = Comparing::new(&catalog, &names, self.since, self.until)?;
         for path in &self.there {
             lines(path, |line| comparing.there(line))?;
         }
         if let Some(url) = &self.url {
-            let password = self.password_file.clone().map(|file| Secret::File { file });
-            let (url, ca, table) = (url.clone(), self.ca.clone(), self.table.clone());
-            let mut events = EventDb { url, password, ca, table, since: self.since, until: self.until }.open().await?;
+            // A list's events are chosen by the day on which it came, whatever its rows say: those days whole, and either time.
+            let day = |at: Micros| at - at.rem_euclid(time::DAY);
+            let (since, until) = (self.since.map(day), self.until.map(|until| day(until - 1) + time::DAY));
+            let mut events = EventDb { either: true, ..self.database.at(url, since, until) }.open().await?;
             let mut after = i64::MIN;
             while let Some(chunk) = events.next(after, TOGETHER).await? {
                 after = chunk.last;
@@ -82,7 +82,10 @@ impl Compare {
         for path in &self.with {
             lines(path, |line| comparing.here(line))?;
         }
-        let comparison = desk.compare(&operator(), comparing, self.with.is_empty()).await?;
+        let comparison = match &desk {
+            Some(desk) => desk.compare(&operator(), comparing).await?,
+            None => comparing.finish(&mut Explainer::new(&catalog, &place.tables()?))?,
+        };
         print(&comparison, self.format)?;
         tell(&comparison);
         Ok(if comparison.unexplained() == 0 && comparison.unreadable == 0 { Ended::Done } else { Ended::WithRejects })

@@ -8,6 +8,8 @@ use clap::Subcommand;
 
 use crate::{Ended, Place};
 
+pub(crate) use self::eventdb::Database;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Import {
     /// IntelMQ's configuration: the same feeds and sources here

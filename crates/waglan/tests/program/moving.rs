@@ -219,11 +219,77 @@ fn a_botnet_becomes_sources_and_what_does_not_is_listed() {
         told(&parsed)
     );
 
-    let again = run(waglan(&data).args(["import", "intelmq", "--save"]).arg(&runtime));
-    assert!(
-        again.status.code() == Some(2) && told(&again).contains("intelmq.toml is there already: move it away first"),
-        "{}",
-        told(&again)
+    // The same once more is nobody's obstacle, with the configuration there or moved away.
+    for moved_away in [false, true] {
+        if moved_away {
+            std::fs::remove_file(data.join("conf.d/intelmq.toml")).expect("there");
+        }
+        let again = run(waglan(&data).args(["import", "intelmq", "--save"]).arg(&runtime));
+        assert_eq!(again.status.code(), Some(1), "{}", told(&again));
+        assert_eq!(std::fs::read_to_string(data.join("conf.d/intelmq.toml")).expect("written"), configuration);
+    }
+    // All that is in the way is named before anything is written.
+    std::fs::remove_file(data.join("secrets/mail_collector_mail_password")).expect("there");
+    std::fs::write(&secret, "another").expect("writable");
+    let other = written(&folder, "other.yaml", RUNTIME.replace("rate_limit: 600", "rate_limit: 1200"));
+    let again = run(waglan(&data).args(["import", "intelmq", "--save"]).arg(&other));
+    let said = told(&again);
+    assert!(again.status.code() == Some(2) && said.contains("is there already, and says something else: move it away first"), "{said}");
+    assert!(said.contains("secrets/partner_collector_url_apikey, ") && said.contains("conf.d/intelmq.toml"), "{said}");
+    assert!(!data.join("secrets/mail_collector_mail_password").exists());
+}
+
+#[test]
+fn nothing_secret_of_a_botnet_is_shown() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let collector = |name: &str, module: &str, parser: &str, parameters: &str| {
+        format!(
+            "{name}:\n  module: intelmq.bots.collectors.{module}\n  parameters: {{destination_queues: [{name}-parser-queue], {parameters}}}\n\
+             {name}-parser:\n  module: intelmq.bots.parsers.{parser}\n  parameters: {{}}\n"
+        )
+    };
+    let http = "http.collector_http";
+    let long = "hush0123456789hush0123456789";
+    let runtime: String = [
+        collector("a-b", http, "vxvault.parser", &format!("http_url: 'https://user:hush1@x@one.example/{long}/x?key=hush2'")),
+        collector("a_b", http, "vxvault.parser", "http_url: 'https://hush3@two.example/list', http_header: {X-Feed: hush01234567890123456789}"),
+        collector("c", http, "abusech.parser_feodotracker", "http_url: 'https://user:hush5@three.example/x?token=hush6'"),
+        collector("d", http, "vxvault.parser", "http_url: 'user:hush7@four.example'"),
+        collector("e", http, "vxvault.parser", "http_url: 'https://user:hu/sh8@five.example/hush8'"),
+        collector("f", http, "vxvault.parser", "http_url: 'https://six.example/x', other: {inner: hush9}, more: [hush10], text: '{\"a\": \"hush11\"}'"),
+        collector("g", http, "vxvault.parser", "http_url: 'https://six.example/y', back: 'https://user:hush12@x.example/?a=hush13'"),
+        collector(
+            "h",
+            "mail.collector_mail_url",
+            "vxvault.parser",
+            "mail_host: m.example, mail_user: u, mail_password: hush14, url_regex: 'https://seven.example/.*', http_header: {Authorization: hush15}",
+        ),
+        collector("i", http, "alienvault.parser_otx", "http_url: 'https://user:hush16@nobody.example/x?apikey=hush17'"),
+        collector("k-", http, "vxvault.parser", "http_url: 'https://eight.example/x?key=hush18'"),
+        collector("k_", http, "vxvault.parser", "http_url: 'https://eight.example/y?key=hush19'"),
+    ]
+    .concat();
+    let runtime = written(&folder, "runtime.yaml", runtime);
+    let output = run(waglan(&data).args(["import", "intelmq"]).arg(&runtime));
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), told(&output));
+    assert!(output.status.code() == Some(1) && !text.contains("hush") && !text.contains("sh8"), "{text}");
+    for expected in [
+        "headers = { Authorization = { environment = \"A_B_HTTP_URL_LOGIN\" }, X-Feed = { environment = \"A_B_HTTP_HEADER_X_FEED\" } }",
+        "parameter other = {inner} has no counterpart here",
+        "parameter more = a list of 1 has no counterpart here",
+        "parameter back = https://x.example/?... has no counterpart here",
+        "environment = \"K__URL_KEY\"",
+        "environment = \"K__URL_KEY_2\"",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    // Each secret has a file of its own.
+    run(waglan(&data).args(["import", "intelmq", "--save"]).arg(&runtime));
+    let secret = |name: &str| std::fs::read_to_string(data.join("secrets").join(name)).unwrap_or_default();
+    assert_eq!(
+        ["a_b_url_key", "a_b_url_key_2", "a_b_http_url_password", "a_b_http_url_login", "k__url_key", "k__url_key_2"].map(secret),
+        ["hush2", long, "hush1@x", "Basic aHVzaDM6", "hush18", "hush19"]
     );
 }
 
@@ -326,6 +392,11 @@ fn unprivileged(program: &Path) -> Command {
 
 impl Postgres {
     fn start() -> Postgres {
+        Postgres::start_with(None)
+    }
+
+    /// With a certificate and its key, if it is to speak TLS.
+    fn start_with(tls: Option<(String, String)>) -> Postgres {
         let programs = PathBuf::from(std::env::var_os("WAGLAN_TEST_POSTGRES").unwrap_or_else(|| "/usr/lib/postgresql/15/bin".into()));
         let folder = TempDir::new().expect("a folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
@@ -348,6 +419,16 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
         let mut command = unprivileged(&programs.join("postgres"));
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "unix_socket_directories=", "-D"]).arg(&data);
+        if let Some((certificate, key)) = tls {
+            for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+                let path = data.join(name);
+                std::fs::write(&path, text).expect("writable");
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
+                let owner = data.metadata().expect("there");
+                std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("root may, or it is ours");
+            }
+            command.args(["-c", "ssl=on"]);
+        }
         let server = command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let postgres = Postgres { folder, port, programs, server };
         let until = Instant::now() + Duration::from_secs(60);
@@ -433,7 +514,7 @@ fn an_event_database_is_taken_in_report_by_report_and_goes_on_where_it_was() {
 
     // The same once more adds nothing; all of it the rest, and what is written later comes with the next.
     let again = run(postgres.import(&data).args(["--rows", "300", "--until", "2024-06-01"]));
-    assert!(told(&again).ends_with("744 rows in 3 reports, up to the event 744\n"), "{}", told(&again));
+    assert!(told(&again).ends_with("0 rows in 0 reports (744 in 3 in all), up to the event 744\n"), "{}", told(&again));
     let all = run(postgres.import(&data).args(["--rows", "300"]));
     assert!(told(&all).ends_with("1000 rows in 4 reports, up to the event 1000\n"), "{}", told(&all));
     assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000");
@@ -447,6 +528,12 @@ fn an_event_database_is_taken_in_report_by_report_and_goes_on_where_it_was() {
     };
     refused(&["postgresql://cert:hush@127.0.0.1/x"], "a password does not stand in the address");
     refused(&["mysql://cert@127.0.0.1/x"], "none of PostgreSQL");
+    refused(&["postgresql://cert@127.0.0.1/x?sslmode=require", "--ca", "ca.pem"], "--ca would do nothing: say sslmode=verify-full");
+    // A server that speaks no TLS is none that an authority vouches for.
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made").cert.pem();
+    let authority = written(&folder, "ca.pem", authority);
+    let plain = run(postgres.import(&data).arg("--ca").arg(authority));
+    assert!(plain.status.code() == Some(2) && told(&plain).contains("TLS"), "{}", told(&plain));
     let missing = run(postgres.import(&data).args(["--table", "nothing"]));
     assert!(
         missing.status.code() == Some(2) && told(&missing).contains("there is no table \"nothing\": --table says which"),
@@ -456,21 +543,146 @@ fn an_event_database_is_taken_in_report_by_report_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_database_is_asked_who_it_is_where_an_authority_is_named() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let authority = |name: &str| {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let own = parameters.self_signed(&key).expect("signed").pem();
+        (written(&folder, name, own), rcgen::Issuer::new(parameters, key))
+    };
+    let ((ours, issuer), (others, _)) = (authority("ours.pem"), authority("others.pem"));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    let certificate = parameters.signed_by(&key, &issuer).expect("signed").pem();
+    let postgres = Postgres::start_with(Some((certificate, key.serialize_pem())));
+    postgres.sql(TABLE);
+    let imported = run(postgres.import(&data).arg("--ca").arg(&ours));
+    assert!(told(&imported).ends_with("1000 rows in 1 reports, up to the event 1000\n"), "{}", told(&imported));
+    let refused = run(postgres.import(&data).arg("--again").arg("--ca").arg(&others));
+    assert!(refused.status.code() == Some(2) && told(&refused).contains("certificate"), "{}", told(&refused));
+}
+
+#[test]
+fn rows_that_are_committed_late_are_taken_in() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    postgres.sql("CREATE TABLE late AS SELECT * FROM events WHERE id IN (100, 600); DELETE FROM events WHERE id IN (100, 600)");
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let import = |rows: &str, expected: &str, events: &str| {
+        let imported = run(postgres.import(&data).args(["--rows", rows]));
+        assert_eq!(imported.status.code(), Some(0), "{}", told(&imported));
+        assert!(told(&imported).ends_with(expected), "{}", told(&imported));
+        assert_eq!(value(&data, "SELECT count(*) FROM events"), events);
+    };
+    import("300", "998 rows in 4 reports, up to the event 1000\n", "998");
+    import("300", "0 rows in 0 reports (998 in 4 in all), up to the event 1000\n", "998");
+    postgres.sql("INSERT INTO events SELECT * FROM late WHERE id = 600");
+    // From the one that came late on, fewer than there are behind it together, and then more.
+    import("300", "401 rows in 2 reports (1399 in 6 in all), up to the event 1000\n", "999");
+    postgres.sql("INSERT INTO events SELECT * FROM late WHERE id = 100");
+    import("5000", "901 rows in 1 reports (2300 in 7 in all), up to the event 1000\n", "1000");
+    import("5000", "0 rows in 0 reports (2300 in 7 in all), up to the event 1000\n", "1000");
+}
+
+#[test]
+fn an_event_without_a_time_that_can_be_is_one_however_it_is_read() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    postgres.sql("UPDATE events SET \"time.source\" = '1970-01-01' WHERE id % 10 = 0");
+    postgres.sql("UPDATE events SET \"time.source\" = NULL WHERE id % 10 = 1");
+    postgres.sql("UPDATE events SET \"time.source\" = \"time.observation\" + interval '3 days' WHERE id % 10 = 2");
+    let folder = TempDir::new().expect("a folder");
+    for feed in ["intelmq/history", "intelmq/events"] {
+        let data = folder.path().join(feed.replace('/', "-"));
+        for rows in ["1000", "70"] {
+            let imported = run(postgres.import(&data).args(["--again", "--rows", rows, "--feed", feed]));
+            assert_eq!(imported.status.code(), Some(0), "{}", told(&imported));
+            assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000", "{feed}, {rows} rows");
+        }
+        assert_eq!(
+            value(&data, "SELECT extra FROM events WHERE source_port = 1004"),
+            "\"{\"\"deep.a\"\":\"\"b\"\",\"\"eventdb_id\"\":5,\"\"number\"\":4}\""
+        );
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_a_reject_and_the_import_goes_on() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    let deep = format!("{}1{}", "{\"a\":".repeat(140), "}".repeat(140));
+    postgres.sql(&format!("UPDATE events SET extra = '{deep}' WHERE id = 3"));
+    postgres.sql("UPDATE events SET extra = '{\"big\": 1e400}' WHERE id = 5");
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let imported = run(postgres.import(&data).args(["--rows", "300"]));
+    assert_eq!(imported.status.code(), Some(1), "{}", told(&imported));
+    assert!(told(&imported).ends_with("1000 rows in 4 reports, up to the event 1000\n"), "{}", told(&imported));
+    assert_eq!(query(&data, "SELECT count(*) AS events, (SELECT count(*) FROM rejects) AS rejects FROM events"), "events,rejects\n998,2\n");
+}
+
+#[test]
 fn an_import_that_is_killed_goes_on_and_counts_nothing_twice() {
     let postgres = Postgres::start();
     postgres.sql(TABLE);
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    for wait in [300, 700, 1500] {
+    let reports = || -> u64 {
+        let files = std::fs::read_dir(data.join("imports")).into_iter().flatten().flatten();
+        let texts = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "json"));
+        let counts = texts.filter_map(|file| {
+            let said: serde_json::Value = serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok()?;
+            said["reports"].as_u64()
+        });
+        counts.sum()
+    };
+    for _ in 0..3 {
+        let before = reports();
         let mut child = postgres.import(&data).args(["--rows", "50"]).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(Duration::from_millis(wait));
+        let until = Instant::now() + Duration::from_secs(60);
+        while reports() == before {
+            assert!(Instant::now() < until, "nothing is taken in");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let _gone = child.kill();
         let _gone = child.wait();
+        assert!(reports() < 20, "it was killed on its way");
     }
     let imported = run(postgres.import(&data).args(["--rows", "50"]));
     assert_eq!(imported.status.code(), Some(0), "{}", told(&imported));
     assert_eq!(value(&data, "SELECT count(*) FROM events"), "1000");
     assert_eq!(value(&data, "SELECT CAST(sum(events) AS BIGINT) FROM deliveries"), "1000");
+}
+
+/// Its entries say when they were first seen, long before the list came.
+#[test]
+fn a_list_in_a_database_is_compared_by_the_day_on_which_it_came() {
+    let postgres = Postgres::start();
+    postgres.sql(TABLE);
+    postgres.sql(
+        "DELETE FROM events; INSERT INTO events (\"classification.type\", \"feed.provider\", \"feed.name\", \"source.ip\", \"time.source\", \
+         \"time.observation\") SELECT 'blacklist', 'CINS Army', 'CINS Army List', ('192.0.2.' || n)::inet, '2025-01-01', \
+         timestamptz '2026-03-01 06:10+00' + n * interval '1 day' FROM generate_series(1, 4) n",
+    );
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    for day in 1..=4 {
+        let list = written(&folder, "ci-badguys.txt", format!("192.0.2.{day}\n"));
+        run(waglan(&data).args(["ingest", "--feed", "cins/army", "--at", &format!("2026-03-{:02}T05:00:00Z", day + 1)]).arg(list));
+    }
+    let url = format!("postgresql://cert@127.0.0.1:{}/postgres", postgres.port);
+    let mut compare = waglan(&data);
+    compare.args(["compare", "--format", "csv", "--since", "2026-03-03T08:00:00Z", "--until", "2026-03-04T03:00:00Z", "--url", &url]);
+    let output = run(compare.args(["--password-variable", "SECRET"]).env("SECRET", "hush-hush"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", told(&output));
+    for expected in ["events,events there,2,", "events,events here,2,", "events,differing,2,", "day of the list,time.source,2,true,"] {
+        assert!(said.contains(&format!("cins/army,{expected}")), "{said}");
+    }
 }
 
 /// What IntelMQ would have made of the list of one day below, but for what it got otherwise.
@@ -515,6 +727,10 @@ fn beside_intelmq_each_difference_has_its_cause() {
         told(&output)
     );
 
+    let unknown = written(&folder, "unknown.toml", "\"Partner/Unknown\" = \"partner/unknow\"\n");
+    let output = compare(&["--map", &unknown.display().to_string()]);
+    assert!(output.status.code() == Some(2) && told(&output).contains("there is no such feed"), "{}", told(&output));
+
     // What somebody says of a feed holds; a feed may be left out.
     let map = written(&folder, "map.toml", "\"Partner/Unknown\" = \"-\"\n");
     let output = compare(&["--map", &map.display().to_string()]);
@@ -527,8 +743,6 @@ fn beside_intelmq_each_difference_has_its_cause() {
 fn what_both_say_is_the_same_in_any_spelling() {
     let folder = TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    // A store, if an empty one.
-    run(waglan(&data).args(["ingest", "--feed", "cins/army"]).arg(written(&folder, "ci-badguys.txt", "192.0.2.1\n")));
     let both = r#""feed.provider": "Example", "feed.name": "Test", "time.source": "2026-03-03T06:00:00+00:00""#;
     let pair = |there: &str, here: &str| {
         let there = written(&folder, "there.json", format!("{{{both}, {there}}}\n"));

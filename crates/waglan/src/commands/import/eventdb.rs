@@ -20,17 +20,8 @@ pub(crate) struct Eventdb {
     /// Where the database is: postgresql://USER@HOST/DATABASE, with ?sslmode=verify-full for TLS; without a password
     #[arg(long)]
     url: String,
-    /// A file with the password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// A variable of the environment with the password [default: PGPASSWORD, if it is there]
-    #[arg(long, value_name = "NAME", conflicts_with = "password_file")]
-    password_variable: Option<String>,
-    /// A PEM file with certificates of the authorities that are trusted with the server
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    #[arg(long, default_value = "events")]
-    table: String,
+    #[command(flatten)]
+    database: Database,
     /// Events that happened from then on
     #[arg(long, value_name = "TIME", value_parser = time_argument)]
     since: Option<Micros>,
@@ -48,20 +39,41 @@ pub(crate) struct Eventdb {
     again: bool,
 }
 
-impl Eventdb {
-    pub(crate) fn database(&self) -> EventDb {
+/// How a database is asked, wherever it is.
+#[derive(Debug, Args)]
+pub(crate) struct Database {
+    /// A file with the database's password
+    #[arg(long, value_name = "FILE", requires = "url")]
+    password_file: Option<PathBuf>,
+    /// A variable of the environment with the password [default: PGPASSWORD, if it is there]
+    #[arg(long, value_name = "NAME", conflicts_with = "password_file", requires = "url")]
+    password_variable: Option<String>,
+    /// A PEM file with certificates of the authorities that are trusted with the database's server, which is then asked who it is
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+    /// The database's table
+    #[arg(long, default_value = "events", requires = "url")]
+    table: String,
+}
+
+impl Database {
+    /// Events of the database at this address, of this time.
+    pub(crate) fn at(&self, url: &str, since: Option<Micros>, until: Option<Micros>) -> EventDb {
         let file = self.password_file.clone().map(|file| Secret::File { file });
         let password = file.or_else(|| self.password_variable.clone().map(|environment| Secret::Environment { environment }));
-        let Eventdb { url, ca, table, since, until, .. } = self;
-        EventDb { url: url.clone(), password, ca: ca.clone(), table: table.clone(), since: *since, until: *until }
+        EventDb { url: url.to_owned(), password, ca: self.ca.clone(), table: self.table.clone(), since, until, either: false }
     }
+}
 
+impl Eventdb {
     pub(crate) async fn run(&self, place: &Place) -> Result<Ended> {
         let desk = place.desk(Access::Write).await?;
-        let history = History { from: self.database(), feed: self.feed.clone(), rows: self.rows, again: self.again };
+        let from = self.database.at(&self.url, self.since, self.until);
+        let history = History { from, feed: self.feed.clone(), rows: self.rows, again: self.again };
         let mut done = Done::default();
-        let imported = desk.import_events(&operator(), &history, clock::now(), &mut |outcome| done.tell(outcome)).await?;
-        output::say(&format!("{} rows in {} reports, up to the event {}", imported.rows, imported.reports, imported.last));
+        let (run, all) = desk.import_events(&operator(), &history, clock::now(), &mut |outcome| done.tell(outcome)).await?;
+        let before = if run.reports == all.reports { String::new() } else { format!(" ({} in {} in all)", all.rows, all.reports) };
+        output::say(&format!("{} rows in {} reports{before}, up to the event {}", run.rows, run.reports, all.last));
         done.end()
     }
 }
