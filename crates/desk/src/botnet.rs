@@ -23,6 +23,7 @@ use crate::configuration::Configuration;
 use crate::run::plans;
 
 pub use self::known::names;
+pub use self::read::MOST_BYTES;
 
 /// What is given: the text of `runtime.yaml`, or of `runtime.conf` and `pipeline.conf`.
 #[derive(Clone, Copy)]
@@ -437,11 +438,9 @@ fn plain(address: &str) -> Option<String> {
     Some(format!("{}/{}", host.strip_prefix("www.").unwrap_or(&host), path.trim_end_matches('/')))
 }
 
-/// A word for files and keys: small letters, digits, `-`.
+/// A word for keys and tables.
 fn slug(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let words: Vec<&str> = lower.split(|sign: char| !sign.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let slug: String = words.join("-").chars().take(64).collect();
+    let slug = crate::history::slug(text, 64);
     if slug.is_empty() { "feed".to_owned() } else { slug }
 }
 

@@ -1,12 +1,13 @@
 //! IntelMQ's files: `runtime.yaml` of 3.x, `runtime.conf` and `pipeline.conf` of before, within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 
 /// A configuration is no longer than this, in bytes.
-const MOST_BYTES: usize = 4 << 20;
+pub const MOST_BYTES: usize = 4 << 20;
 /// So many values within values.
 const MOST_DEPTH: usize = 32;
 /// Values of all sorts, those that aliases repeat too.
@@ -30,7 +31,7 @@ pub(super) struct Bot {
     /// Its own.
     pub(super) parameters: Map<String, Value>,
     /// Those of all bots, under its own.
-    pub(super) global: Map<String, Value>,
+    pub(super) global: Rc<Map<String, Value>>,
     /// The queues that its messages go to.
     to: BTreeSet<String>,
     queue: String,
@@ -119,7 +120,7 @@ pub(super) fn botnet(runtime: &str, pipeline: Option<&str>) -> Result<Botnet> {
         None => Map::new(),
     };
     let table = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
-    let global = table(all.get("global"));
+    let global = Rc::new(table(all.get("global")));
     if all.len() > MOST_BOTS {
         bail!("there are {} bots in it, and {MOST_BOTS} at most are read", all.len());
     }
@@ -146,7 +147,7 @@ pub(super) fn botnet(runtime: &str, pipeline: Option<&str>) -> Result<Botnet> {
             enabled: said.get("enabled").and_then(Value::as_bool).unwrap_or(true),
             run_mode: text("run_mode").unwrap_or("continuous").to_owned(),
             parameters,
-            global: global.clone(),
+            global: Rc::clone(&global),
             to,
             queue,
             id,

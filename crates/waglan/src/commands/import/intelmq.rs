@@ -27,9 +27,6 @@ pub(crate) struct Intelmq {
     save: bool,
 }
 
-/// A configuration is no longer than this, in bytes.
-const MOST: u64 = 8 << 20;
-
 impl Intelmq {
     pub(crate) fn run(&self, place: &Place) -> Result<Ended> {
         let (runtime, pipeline) = (text_of(&self.runtime)?, self.pipeline.as_deref().map(text_of).transpose()?);
@@ -60,8 +57,8 @@ impl Intelmq {
 
 fn text_of(path: &Path) -> Result<String> {
     let size = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?.len();
-    if size > MOST {
-        bail!("{} is longer than {} MiB: no configuration is", path.display(), MOST >> 20);
+    if size > botnet::MOST_BYTES as u64 {
+        bail!("{} is longer than {} MiB: no configuration is", path.display(), botnet::MOST_BYTES >> 20);
     }
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
