@@ -60,3 +60,27 @@ impl Spill {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_key_is_in_no_part_alone() {
+        let event = |name: String| serde_json::json!({ "source.fqdn": name }).as_object().expect("an object").clone();
+        let mut spill = Spill::new().expect("room");
+        for number in 0..10 * PARTS {
+            // Names without an address, in the round that goes by addresses.
+            spill.push(&Record::of_json(event(format!("n{number}.example")), "a/b".into()), 2).expect("put aside");
+        }
+        for part in 0..PARTS {
+            let mut count = 0;
+            let counting = |key: String, _| {
+                count += usize::from(key.is_empty());
+                Ok(())
+            };
+            spill.read(part, counting).expect("read");
+            assert_eq!(count, 10);
+        }
+    }
+}
