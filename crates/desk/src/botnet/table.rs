@@ -9,7 +9,7 @@ use feed::table::KindRule;
 use serde_json::{Map, Value};
 use toml::Value as Toml;
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, shown_address};
 use super::read::Bot;
 use super::told;
 
@@ -49,6 +49,11 @@ pub(super) fn draft(collector: &Bot, parser: &Bot, module: &str, catalog: &Catal
         for (field, value) in object(parameters.take(key)) {
             match field.as_str() {
                 "classification.type" => draft.means = Some(told(&value)),
+                _ if told(&value).contains("://") && shown_address(&told(&value)) != told(&value) => {
+                    draft
+                        .lost
+                        .push(format!("{key}: {field} has an address with a login or a query, which may be secret: say it in [always]"));
+                }
                 _ if Field::named(&field).is_some() => drop(draft.always.insert(field, told(&value))),
                 _ => draft.lost.push(format!("{key}: {field} is no field of an event")),
             }
@@ -311,7 +316,7 @@ impl Draft {
         while let Some((before, after)) = rest.split_once('{') {
             let place = after.split_once('}').and_then(|(place, after)| Some((place.parse::<usize>().ok()?, after)));
             let Some((column, after)) = place.and_then(|(place, after)| Some((self.columns.get(place)?, after))) else {
-                return self.lost.push(format!("compose_fields of {field}, {template}: it says no columns' places"));
+                return self.lost.push(format!("compose_fields of {field}: it says no columns' places"));
             };
             first.get_or_insert_with(|| column.clone());
             text += &format!("{before}{{{column}}}");
@@ -326,7 +331,7 @@ impl Draft {
                     rules.push(format!("{field} | write {text}"));
                 }
             }
-            None => self.lost.push(format!("compose_fields of {field}, {template}: no column is in it, or {field} is no field")),
+            None => self.lost.push(format!("compose_fields of {field}: no column is in it, or {field} is no field")),
         }
     }
 }

@@ -268,6 +268,10 @@ fn nothing_secret_of_a_botnet_is_shown() {
         collector("i", http, "alienvault.parser_otx", "http_url: 'https://user:hush16@nobody.example/x?apikey=hush17'"),
         collector("k-", http, "vxvault.parser", "http_url: 'https://eight.example/x?key=hush18'"),
         collector("k_", http, "vxvault.parser", "http_url: 'https://eight.example/y?key=hush19'"),
+        collector("own", http, "generic.parser_csv", "http_url: 'https://nine.example/x'").replace(
+            "parameters: {}",
+            "parameters: {columns: [source.ip], defaults_fields: {feed.url: 'https://nine.example/?a=hush20'}, compose_fields: {source.url: 'http://x/hush21'}}",
+        ),
     ]
     .concat();
     let runtime = written(&folder, "runtime.yaml", runtime);
@@ -279,6 +283,7 @@ fn nothing_secret_of_a_botnet_is_shown() {
         "parameter other = {inner} has no counterpart here",
         "parameter more = a list of 1 has no counterpart here",
         "parameter back = https://x.example/?... has no counterpart here",
+        "defaults_fields: feed.url has an address with a login or a query",
         "environment = \"K__URL_KEY\"",
         "environment = \"K__URL_KEY_2\"",
     ] {
