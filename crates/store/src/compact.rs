@@ -105,14 +105,12 @@ impl Store {
                 now,
                 ..Change::default()
             };
-            match table.commit(&base, change).await {
-                Ok(None) => tokio::time::sleep(pause(attempt)).await,
-                outcome => {
-                    // After an error it cannot be known whether the entry is there: files that it may name must stay.
-                    merged.iter_mut().for_each(NewFile::keep);
-                    return outcome.map(|_| done);
-                }
+            merged.iter_mut().for_each(NewFile::keep);
+            if table.commit(&base, change).await?.is_some() {
+                return Ok(done);
             }
+            merged.iter_mut().for_each(NewFile::let_go);
+            tokio::time::sleep(pause(attempt)).await;
         }
         Ok(Compacted::default())
     }

@@ -35,24 +35,32 @@ pub(crate) const ROW_GROUP: usize = 1 << 17;
 /// Rows read at a time.
 const ROWS_READ: usize = 1 << 13;
 
-/// A file that no version knows yet. Dropped before it is committed, it is deleted.
+/// A file that no version knows yet. Dropped before it is kept, it is deleted.
+///
+/// It is kept before the commit, not after: who commits may be dropped while the entry is put, or whether it is there may not be
+/// known, and what an entry names must stay. What is left so, and named by none, vacuum finds.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     pub(crate) live: LiveFile,
     place: Place,
-    committed: bool,
+    is_kept: bool,
 }
 
 impl NewFile {
-    /// It is part of a version now.
+    /// It may be part of a version from now on.
     pub(crate) fn keep(&mut self) {
-        self.committed = true;
+        self.is_kept = true;
+    }
+
+    /// Another writer was first: it is part of none.
+    pub(crate) fn let_go(&mut self) {
+        self.is_kept = false;
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if self.committed {
+        if self.is_kept {
             return;
         }
         // In a bucket, vacuum finds it: deleting there is asynchronous, and this may be a program's end.
@@ -171,7 +179,7 @@ impl FileWriter {
         let size = sink.written();
         sink.finish()?;
         let live = LiveFile { path: self.path, size, month: self.month, rows: self.rows, feed: self.feed, time: self.time };
-        Ok(NewFile { live, place: self.place, committed: false })
+        Ok(NewFile { live, place: self.place, is_kept: false })
     }
 }
 

@@ -123,12 +123,12 @@ impl Store {
             if add.is_empty() {
                 return Ok(());
             }
-            let done = self.rejects.commit(&base, Change { operation: "WRITE", add, now, ..Change::default() }).await;
-            if !matches!(done, Ok(None)) {
-                // After an error it cannot be known whether the entry is there: files that it may name must stay.
-                prepared.iter_mut().filter_map(|rejects| rejects.file.as_mut()).for_each(NewFile::keep);
-                return done.map(|_| ()).context("committing rejects");
+            let change = Change { operation: "WRITE", add, now, ..Change::default() };
+            prepared.iter_mut().filter_map(|rejects| rejects.file.as_mut()).for_each(NewFile::keep);
+            if self.rejects.commit(&base, change).await.context("committing rejects")?.is_some() {
+                return Ok(());
             }
+            prepared.iter_mut().filter_map(|rejects| rejects.file.as_mut()).for_each(NewFile::let_go);
             tokio::time::sleep(pause(attempt)).await;
         }
         bail!("rejects could not be committed: {TRIES} times another writer was first");

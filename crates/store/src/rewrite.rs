@@ -182,18 +182,13 @@ pub(crate) async fn rewrite(table: &Arc<Table>, rewriting: Arc<dyn Rewrite>, mut
         if change.add.is_empty() && change.remove.is_empty() && change.transaction.is_none() {
             return Ok(Rewritten { version: base, ..Rewritten::default() });
         }
-        match table.commit(&base, change).await {
-            Ok(Some(version)) => {
-                keep(&mut done, &mut beside.add);
-                return Ok(Rewritten { version, rows });
-            }
-            Ok(None) => tokio::time::sleep(pause(attempt)).await,
-            Err(error) => {
-                // Whether the entry is there cannot be known: files that it may name must stay.
-                keep(&mut done, &mut beside.add);
-                return Err(error.context(format!("committing a change of {}", table.definition.name)));
-            }
+        new_files(&mut done, &mut beside.add).for_each(NewFile::keep);
+        let committed = table.commit(&base, change).await;
+        if let Some(version) = committed.with_context(|| format!("committing a change of {}", table.definition.name))? {
+            return Ok(Rewritten { version, rows });
         }
+        new_files(&mut done, &mut beside.add).for_each(NewFile::let_go);
+        tokio::time::sleep(pause(attempt)).await;
     }
     bail!("a change of {} could not be committed: {TRIES} times another writer was first", table.definition.name);
 }
@@ -204,12 +199,12 @@ async fn touched_since(table: &Table, since: u64, base: &Version, days: &FeedDay
     Ok(entries.iter().any(touched))
 }
 
-fn keep(done: &mut BTreeMap<String, Fate>, beside: &mut [NewFile]) {
+fn new_files<'n>(done: &'n mut BTreeMap<String, Fate>, beside: &'n mut [NewFile]) -> impl Iterator<Item = &'n mut NewFile> {
     let rewritten = done.values_mut().filter_map(|fate| match fate {
         Fate::Rewritten { new, .. } => new.as_mut(),
         Fate::Untouched => None,
     });
-    rewritten.chain(beside).for_each(NewFile::keep);
+    rewritten.chain(beside)
 }
 
 fn change(base: &Version, done: &BTreeMap<String, Fate>, beside: &Beside, now: Micros) -> (Change, u64) {

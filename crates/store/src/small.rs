@@ -31,15 +31,12 @@ pub(crate) async fn append(table: &Arc<Table>, rows: RecordBatch, key: &'static 
         let file = tokio::task::spawn_blocking(write).await.context("the thread that writes rows has died")?.with_context(context)?;
         let Some(mut file) = file else { return Ok(0) };
         let change = Change { operation: "WRITE", add: vec![file.live.clone()], now, ..Change::default() };
-        match table.commit(&base, change).await {
-            Ok(Some(_)) => {
-                file.keep();
-                return Ok(file.live.rows);
-            }
-            Ok(None) => tokio::time::sleep(pause(attempt)).await,
-            Err(error) => {
-                file.keep();
-                return Err(error).with_context(context);
+        file.keep();
+        match table.commit(&base, change).await.with_context(context)? {
+            Some(_) => return Ok(file.live.rows),
+            None => {
+                file.let_go();
+                tokio::time::sleep(pause(attempt)).await;
             }
         }
     }

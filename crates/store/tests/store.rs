@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BinaryArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -532,24 +534,48 @@ fn kept(store: &Store, id: &str) -> Vec<u8> {
     read.map(|_: usize| bytes).unwrap_or_else(|error: anyhow::Error| panic!("{error:#}"))
 }
 
+/// Keeps a report, and begins to pack it; whoever waits for that goes away. Says what is kept, and where.
+async fn cut_short(store: &Arc<Store>, folder: &TempDir, report: &[u8]) -> (String, PathBuf) {
+    let id = tokio::task::block_in_place(|| store.put_report(&mut &*report)).expect("a report is kept").id;
+    store.settle_report(&id).await.expect("it settles");
+    let beside = folder.path().join("reports").join(id.split_at(2).0);
+    let its_store = store.clone();
+    let mut packing = JoinSet::from_iter([async move { compress(&its_store, i64::MAX).await }]);
+    while !is_being_packed(&beside) {
+        tokio::task::yield_now().await;
+    }
+    packing.abort_all();
+    assert!(packing.join_next().await.expect("one is at work").expect_err("it takes longer").is_cancelled());
+    (id, beside)
+}
+
+fn is_being_packed(folder: &Path) -> bool {
+    let mut listed = std::fs::read_dir(folder).expect("there");
+    listed.any(|entry| entry.expect("there").file_name().to_string_lossy().starts_with(".unfinished-"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_is_there_though_its_packing_was_cut_short_and_begun_again() {
     let folder = folder();
     let store = Arc::new(open(&folder).await);
     let report = long_report();
-    let mark = tokio::task::block_in_place(|| store.put_report(&mut report.as_slice())).expect("a report is kept");
-    store.settle_report(&mark.id).await.expect("it settles");
-    let its_store = store.clone();
-    let mut cut_short = JoinSet::from_iter([async move { compress(&its_store, i64::MAX).await }]);
-    let begun = || std::fs::read_dir(folder.path().join("reports").join(mark.id.split_at(2).0)).expect("there").count() > 1;
-    while !begun() {
+    let (id, _) = cut_short(&store, &folder, &report).await;
+    compress(&store, i64::MAX).await.expect("reports are compressed");
+    assert!(kept(&store, &id) == report);
+    assert!(store.report_path(&id).is_none(), "it is packed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_was_erased_does_not_come_back_from_a_packing_that_was_cut_short() {
+    let folder = folder();
+    let store = Arc::new(open(&folder).await);
+    let (id, beside) = cut_short(&store, &folder, &long_report()).await;
+    let _at_work = store.begin(Work::Erasure).await.expect("the others end");
+    store.delete_report(&id).await.expect("it is deleted");
+    while is_being_packed(&beside) {
         tokio::task::yield_now().await;
     }
-    cut_short.abort_all();
-    assert!(cut_short.join_next().await.expect("one is at work").expect_err("it takes longer").is_cancelled());
-    compress(&store, i64::MAX).await.expect("reports are compressed");
-    assert!(kept(&store, &mark.id) == report);
-    assert!(store.report_path(&mark.id).is_none(), "it is packed");
+    assert!(!store.has_report(&id).await.expect("it is looked for"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -873,6 +899,48 @@ async fn reports_of_nobodys_are_deleted() {
     assert_eq!(store.vacuum(Duration::ZERO, later).await.expect("it is vacuumed").files, 1);
     let kept = [store.has_report(&stray).await, store.has_report(&delivered).await, store.has_report(&arrived).await];
     assert_eq!(kept.map(|kept| kept.expect("it is looked for")), [false, true, true]);
+}
+
+/// Lets work go on until it has waited so many times; then nobody waits for it any more. Says what came of it if it was done
+/// before.
+async fn cut_after<T>(waits: usize, work: impl Future<Output = anyhow::Result<T>>) -> Option<T> {
+    let (mut work, mut left) = (std::pin::pin!(work), waits);
+    let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    });
+    done.await.map(|done| done.expect("nothing is wrong"))
+}
+
+/// A service that reads its configuration anew drops what it does in the night, wherever that is.
+#[test]
+fn whenever_merging_is_cut_short_everything_is_there() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for waits in 0.. {
+        let folder = folder();
+        let at_work = runtime();
+        let done = at_work.block_on(async {
+            let store = open(&folder).await;
+            store_rows(&store, FEED, DAY_ONE).await;
+            store_rows(&store, FEED, DAY_TWO).await;
+            cut_after(waits, store.compact(Compaction::WHOLLY, now())).await
+        });
+        // It waits for its threads.
+        drop(at_work);
+        if let Some(done) = done {
+            assert_eq!((done.files_before, done.files_after), (2, 1));
+            break;
+        }
+        runtime().block_on(async {
+            let store = open(&folder).await;
+            assert_eq!(ask(&store, "select count(*), count(distinct id) from events").await, ["4 4"], "cut short after {waits} waits");
+            assert_eq!(ask(&store, "select count(source_ip) from events").await, ["4"], "cut short after {waits} waits");
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

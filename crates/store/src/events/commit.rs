@@ -12,7 +12,7 @@ use super::EVENTS;
 use super::append::{Counts, Prepared};
 use super::ids::{IdSet, Wanted, id_at, ids_of, read_ids};
 use crate::days::{Days, FeedDays};
-use crate::file::rewrite;
+use crate::file::{NewFile, rewrite};
 use crate::table::{Change, Entry, LiveFile, Table, Version};
 
 /// Tries before a commit gives up; each failure means that somebody else succeeded.
@@ -87,15 +87,12 @@ pub(crate) async fn commit(table: &Arc<Table>, prepared: Vec<Prepared>, now: Mic
         if change.add.is_empty() {
             return Ok(committed(base.number.unwrap_or(0), prepared));
         }
-        match table.commit(&base, change).await {
-            Ok(Some(version)) => return Ok(committed(version.number.unwrap_or(0), keep(prepared))),
-            Ok(None) => tokio::time::sleep(pause(attempt)).await,
-            Err(error) => {
-                // Whether the entry is there cannot be known: files that it may name must stay.
-                keep(prepared);
-                return Err(error.context("committing events"));
-            }
+        new_files(&mut prepared).for_each(NewFile::keep);
+        if let Some(version) = table.commit(&base, change).await.context("committing events")? {
+            return Ok(committed(version.number.unwrap_or(0), prepared));
         }
+        new_files(&mut prepared).for_each(NewFile::let_go);
+        tokio::time::sleep(pause(attempt)).await;
     }
     bail!("events could not be committed: {TRIES} times another writer was first");
 }
@@ -105,9 +102,8 @@ pub(crate) fn pause(attempt: u32) -> Duration {
     Duration::from_micros(crate::random() % (1000 * u64::from(attempt.min(50)) + 1))
 }
 
-fn keep(mut prepared: Vec<Prepared>) -> Vec<Prepared> {
-    prepared.iter_mut().flat_map(|append| &mut append.files).for_each(|file| file.keep());
-    prepared
+fn new_files(prepared: &mut [Prepared]) -> impl Iterator<Item = &mut NewFile> {
+    prepared.iter_mut().flat_map(|append| &mut append.files)
 }
 
 fn committed(version: u64, prepared: Vec<Prepared>) -> Committed {
