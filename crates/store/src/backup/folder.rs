@@ -277,7 +277,9 @@ impl Folder {
         }
         let lock = File::options().create(true).append(true).open(path.join(LOCK)).with_context(doing)?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => anyhow!("another backup is being made in {}, or somebody reads it: try again then", path.display()),
+            TryLockError::WouldBlock => {
+                anyhow!("another backup is being made in {}, or somebody reads it: try again when that is done", path.display())
+            }
             TryLockError::Error(error) => anyhow!("locking {}: {error}", path.display()),
         })?;
         let mut known = BTreeMap::new();
