@@ -33,6 +33,7 @@ pub(super) struct Gathered {
     last: usize,
     /// For each name the row that had it last, and how often.
     times: Vec<(usize, u32)>,
+    begun: Begun,
     text: String,
     /// With where the row's cells end.
     rows: Vec<(u64, Span, usize)>,
@@ -42,6 +43,20 @@ pub(super) struct Gathered {
     pub(super) rejects: Vec<Reject>,
     /// What rows share: names, their length, text. It does not make a block full, for it comes with the first of them.
     shared: (usize, usize, usize),
+}
+
+/// A row whose cells are still coming.
+#[derive(Default)]
+struct Begun {
+    /// How many were begun before it, whatever became of them.
+    number: usize,
+    /// Where its cells and its text begin.
+    cells: usize,
+    text: usize,
+    /// How long its names are together.
+    names: usize,
+    /// With how many values it has more than it may.
+    wide: Option<usize>,
 }
 
 impl Gathered {
@@ -112,31 +127,55 @@ impl Gathered {
         self.rows.push((number, raw, self.cells.len()));
     }
 
-    /// A row of named texts. A name that comes twice gets `.2` at its second place, and so on.
+    /// A row of named texts.
     pub(super) fn push<'c>(&mut self, number: u64, raw: &str, named: impl IntoIterator<Item = (&'c str, &'c str)>) {
-        let (first, mut length) = (self.cells.len(), 0);
+        self.begin();
         for (name, text) in named {
-            length += name.len();
-            let count = self.cells.len() - first;
-            if count == MOST_VALUES || length > LONGEST_NAMES {
-                self.cells.truncate(first);
-                return self.reject(number, too_wide(count), raw.as_bytes());
-            }
-            let mut place = self.column(name);
-            let (row, times) = &mut self.times[place];
-            if std::mem::replace(row, self.rows.len()) != self.rows.len() {
-                *times = 0;
-            }
-            *times += 1;
-            if *times > 1 {
-                let name = format!("{name}.{times}");
-                place = self.column(&name);
-            }
-            let span = self.text(text);
-            self.cells.push((place, span, false));
+            self.add(name, text);
+        }
+        self.end(number, raw);
+    }
+
+    /// Begins a row that is [`Self::end`]ed or [`Self::cancel`]led before the next.
+    pub(super) fn begin(&mut self) {
+        self.begun = Begun { number: self.begun.number + 1, cells: self.cells.len(), text: self.text.len(), names: 0, wide: None };
+    }
+
+    /// A cell of the row that has begun. A name that comes twice gets `.2` at its second place, and so on.
+    pub(super) fn add(&mut self, name: &str, text: &str) {
+        let values = self.cells.len() - self.begun.cells;
+        self.begun.names += name.len();
+        if self.begun.wide.is_some() || values == MOST_VALUES || self.begun.names > LONGEST_NAMES {
+            self.begun.wide.get_or_insert(values);
+            return;
+        }
+        let mut place = self.column(name);
+        let (row, times) = &mut self.times[place];
+        if std::mem::replace(row, self.begun.number) != self.begun.number {
+            *times = 0;
+        }
+        *times += 1;
+        if *times > 1 {
+            let name = format!("{name}.{times}");
+            place = self.column(&name);
+        }
+        let span = self.text(text);
+        self.cells.push((place, span, false));
+    }
+
+    pub(super) fn end(&mut self, number: u64, raw: &str) {
+        if let Some(values) = self.begun.wide {
+            self.cancel();
+            return self.reject(number, too_wide(values), raw.as_bytes());
         }
         let raw = self.text(raw);
         self.row(number, raw, Vec::new());
+    }
+
+    /// Takes the row that has begun away.
+    pub(super) fn cancel(&mut self) {
+        self.cells.truncate(self.begun.cells);
+        self.text.truncate(self.begun.text);
     }
 
     pub(super) fn finish(self) -> Rows {

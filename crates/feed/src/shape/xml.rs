@@ -21,12 +21,11 @@ const UTF_8_MARK: &[u8] = "\u{feff}".as_bytes();
 pub(super) struct Xml {
     /// The names of elements from the document's own on; `*` stands for any.
     path: Vec<String>,
-    /// The names of those that are open.
+    /// The names of those that are open, to the row's own.
     open: Vec<String>,
     row: Option<Row>,
-    /// Rows and names that are done with: their room is used again.
+    /// A row that is done with: its room is used again.
     spare: Option<Row>,
-    spare_names: Vec<String>,
     source: Source,
     /// Whether an element was where the path leads, and how what was elsewhere begins.
     arrived: bool,
@@ -34,19 +33,13 @@ pub(super) struct Xml {
     ended: bool,
 }
 
-/// The row being read.
+/// The row being read. Its cells go where they belong at once.
 #[derive(Default)]
 struct Row {
     line: u64,
-    /// The names that lead from the row to the innermost element, with dots between.
+    /// The path that leads from the row to the innermost element, with dots between the names.
     path: String,
-    /// How many elements are open around the row, itself among them.
-    depth: usize,
-    /// Where in `said` a cell's name ends, and where its text does.
-    cells: Vec<(usize, usize)>,
-    /// The names and texts of cells, one after the other.
-    said: String,
-    /// The elements that are open in it.
+    /// The elements that are open in it, itself among them.
     within: Vec<Within>,
     /// The own text of these, the outermost's first.
     texts: Vec<String>,
@@ -68,17 +61,7 @@ enum Stop {
 
 impl Xml {
     pub(super) fn new(path: Vec<String>) -> Xml {
-        Xml {
-            path,
-            open: Vec::new(),
-            row: None,
-            spare: None,
-            spare_names: Vec::new(),
-            source: Source::default(),
-            arrived: false,
-            beside: None,
-            ended: false,
-        }
+        Xml { path, open: Vec::new(), row: None, spare: None, source: Source::default(), arrived: false, beside: None, ended: false }
     }
 
     /// The next rows. Where the document turns out not to be XML it ends, with a reject that says so.
@@ -90,7 +73,10 @@ impl Xml {
             Err(Stop::Failed(error)) => return Err(error),
             Err(why) => {
                 self.ended = true;
-                let line = self.row.take().map_or(self.source.line.max(line), |row| row.line);
+                let line = self.row.take().map_or(self.source.line.max(line), |row| {
+                    rows.cancel();
+                    row.line
+                });
                 let raw = std::mem::take(&mut self.source.said);
                 match why {
                     Stop::TooLong => rows.reject(line, too_long(), &raw),
@@ -105,9 +91,9 @@ impl Xml {
     /// Goes on until a block of rows is full or the document ends.
     fn walk<R: Read>(&mut self, input: &mut Decoded<R>, rows: &mut Gathered) -> Result<(), Stop> {
         let mut event = Vec::new();
-        while !self.ended && !rows.is_full() {
+        while !self.ended && !self.is_done(rows) {
             self.walk_at_hand(rows)?;
-            if rows.is_full() {
+            if self.is_done(rows) {
                 break;
             }
             event.clear();
@@ -149,28 +135,42 @@ impl Xml {
         parser.config_mut().check_end_names = false;
         parser.config_mut().allow_unmatched_ends = true;
         parser.config_mut().allow_dangling_amp = true;
-        let (mut at, mut walked) = (0, Ok(()));
-        while walked.is_ok() && !rows.is_full() {
+        // Up to where the source was told that it was parsed: within a row nobody asks.
+        let (mut at, mut told, mut walked) = (0, 0, Ok(()));
+        while walked.is_ok() && !self.is_done(rows) {
             let Ok(event) = parser.read_event() else { break };
             let end = parser.buffer_position() as usize;
             if end >= rest.len() || matches!(event, Event::Eof) {
                 break;
             }
-            let line = self.source.line + 1;
-            self.source.pass(&rest[at..end]);
-            at = end;
-            walked = self.event(&event, line, rows);
+            let begins = std::mem::replace(&mut at, end);
+            let is_within = self.row.as_ref().is_some_and(|row| row.within.len() > 1 || !matches!(event, Event::End(_)));
+            walked = if is_within {
+                self.event(&event, 0, rows)
+            } else {
+                self.source.pass(&rest[told..begins]);
+                let line = self.source.line + 1;
+                self.source.pass(&rest[begins..end]);
+                told = end;
+                self.event(&event, line, rows)
+            };
         }
+        self.source.pass(&rest[told..at]);
         self.source.at += at;
         self.source.buffer = buffer;
         walked
     }
 
+    /// Whether there is a block of rows, and none is under way.
+    fn is_done(&self, rows: &Gathered) -> bool {
+        self.row.is_none() && rows.is_full()
+    }
+
     fn event(&mut self, event: &Event<'_>, line: u64, rows: &mut Gathered) -> Result<(), Stop> {
         match event {
-            Event::Start(element) => self.start(element, line),
+            Event::Start(element) => self.start(element, line, rows),
             Event::Empty(element) => {
-                self.start(element, line)?;
+                self.start(element, line, rows)?;
                 self.end(element.local_name().as_ref(), rows)
             }
             Event::End(element) => self.end(element.local_name().as_ref(), rows),
@@ -182,62 +182,56 @@ impl Xml {
         }
     }
 
-    fn start(&mut self, element: &BytesStart<'_>, line: u64) -> Result<(), Stop> {
-        if self.open.len() == DEEPEST {
+    fn start(&mut self, element: &BytesStart<'_>, line: u64, rows: &mut Gathered) -> Result<(), Stop> {
+        if self.open.len() + self.row.as_ref().map_or(0, |row| row.within.len() - 1) == DEEPEST {
             return Err(Stop::NotXml("elements lie too deep in each other".into()));
         }
-        let mut name = self.spare_names.pop().unwrap_or_default();
-        name.clear();
-        name.push_str(&text_of(element.local_name().as_ref()));
-        self.open.push(name);
-        let attributes = |row: &mut Row| {
-            for attribute in element.attributes().with_checks(false).flatten() {
-                let name = text_of(attribute.key.as_ref());
-                // Whose names they are, schemas and spaces: nothing that a row says.
-                if !name.starts_with("xmlns") && !name.starts_with("xsi:") {
-                    let value = text_of(&attribute.value).into_owned();
-                    let value = unescape(&value).map_or_else(|_| value.clone(), std::borrow::Cow::into_owned);
-                    row.length += row.path.len() + 1 + name.len() + value.len();
-                    row.add("@", &name, &value);
-                }
-            }
-        };
+        let name = element.local_name();
+        let name = text_of(name.as_ref());
         match &mut self.row {
             Some(row) => {
-                row.enter(self.open.last().expect("just opened"));
-                attributes(row);
+                row.enter(&name);
+                row.attributes(element, rows);
             }
-            None if fits(&self.path, &self.open) => {
-                self.arrived = true;
-                self.source.said.clear();
-                let mut row = self.spare.take().unwrap_or_default();
-                row.begin(line, self.open.len());
-                attributes(&mut row);
-                self.row = Some(row);
+            None => {
+                self.open.push(name.into_owned());
+                if fits(&self.path, &self.open) {
+                    self.arrived = true;
+                    self.source.said.clear();
+                    let mut row = self.spare.take().unwrap_or_default();
+                    row.begin(line);
+                    rows.begin();
+                    row.attributes(element, rows);
+                    self.row = Some(row);
+                }
             }
-            None => {}
         }
         self.is_short_enough()
     }
 
     fn end(&mut self, name: &[u8], rows: &mut Gathered) -> Result<(), Stop> {
-        match self.open.pop() {
-            Some(open) if open.as_bytes() == name || open == text_of(name) => self.spare_names.push(open),
+        match self.innermost() {
+            Some(open) if open.as_bytes() == name || open == text_of(name) => {}
             Some(open) => return Err(Stop::NotXml(format!("\"{open}\" is open, and \"{}\" ends", text_of(name)))),
             None => return Err(Stop::NotXml(format!("\"{}\" ends, and was never opened", text_of(name)))),
         }
-        let Some(row) = &mut self.row else { return Ok(()) };
-        row.leave();
-        if self.open.len() < row.depth
-            && let Some(row) = self.row.take()
-        {
-            let raw = std::mem::take(&mut self.source.said);
-            rows.push(row.line, &text_of(&raw), row.cells());
-            self.source.said = raw;
+        if let Some(row) = &mut self.row {
+            row.leave(rows);
+            if !row.within.is_empty() {
+                return Ok(());
+            }
+            rows.end(row.line, &text_of(&self.source.said));
             self.source.said.clear();
-            self.spare = Some(row);
+            self.spare = self.row.take();
         }
+        self.open.pop();
         Ok(())
+    }
+
+    /// The name of the element that was opened last.
+    fn innermost(&self) -> Option<&str> {
+        let in_row = self.row.as_ref().and_then(Row::innermost);
+        in_row.or_else(|| self.open.last().map(String::as_str))
     }
 
     /// Whether a text is white space before anything that an element says: nearly every second one is.
@@ -273,7 +267,7 @@ impl Xml {
 
     /// The document has ended.
     fn finish(&mut self, rows: &mut Gathered) -> Result<(), Stop> {
-        if let Some(open) = self.open.last() {
+        if let Some(open) = self.innermost() {
             return Err(Stop::NotXml(format!("it ends too early: \"{open}\" is open")));
         }
         if let Some((line, raw)) = self.beside.take().filter(|_| !self.arrived) {
@@ -284,11 +278,9 @@ impl Xml {
 }
 
 impl Row {
-    fn begin(&mut self, line: u64, depth: usize) {
-        (self.line, self.depth, self.length) = (line, depth, 0);
+    fn begin(&mut self, line: u64) {
+        (self.line, self.length) = (line, 0);
         self.path.clear();
-        self.said.clear();
-        self.cells.clear();
         self.within.clear();
         self.open();
     }
@@ -300,21 +292,6 @@ impl Row {
             Some(text) => text.clear(),
             None => self.texts.push(String::new()),
         }
-    }
-
-    /// A cell of the innermost element, or of what is in it under a name after a sign.
-    fn add(&mut self, sign: &str, name: &str, text: &str) {
-        let whole = if self.path.is_empty() && sign.is_empty() { "text" } else { self.path.as_str() };
-        [whole, sign, name].into_iter().for_each(|part| self.said.push_str(part));
-        let end_of_name = self.said.len();
-        self.said.push_str(text);
-        self.cells.push((end_of_name, self.said.len()));
-    }
-
-    fn cells(&self) -> impl Iterator<Item = (&str, &str)> {
-        let starts = std::iter::once(0).chain(self.cells.iter().map(|(_, end)| *end));
-        let part = |from, to| self.said.get(from..to).unwrap_or_default();
-        starts.zip(&self.cells).map(move |(start, (name, text))| (part(start, *name), part(*name, *text)))
     }
 
     /// Goes into an element of this name.
@@ -330,15 +307,40 @@ impl Row {
         self.length += self.path.len();
     }
 
-    /// Leaves the innermost element: what it says by itself is a cell.
-    fn leave(&mut self) {
-        let Some(Within { path, has_parts }) = self.within.pop() else { return };
-        let text = std::mem::take(&mut self.texts[self.within.len()]);
-        // An empty element says that there is such a name; of the row itself, and around others, only text counts.
-        if !text.trim().is_empty() || !has_parts && !self.within.is_empty() {
-            self.add("", "", text.trim());
+    /// The name of the innermost element; none of the row itself.
+    fn innermost(&self) -> Option<&str> {
+        let within = self.within.last().filter(|_| self.within.len() > 1)?;
+        let name = self.path.get(within.path..)?;
+        Some(if within.path > 0 { name.get(1..)? } else { name })
+    }
+
+    /// What the innermost element's attributes say: cells after its path and a sign.
+    fn attributes(&mut self, element: &BytesStart<'_>, rows: &mut Gathered) {
+        for attribute in element.attributes().with_checks(false).flatten() {
+            let name = text_of(attribute.key.as_ref());
+            // Whose names they are, schemas and spaces: nothing that a row says.
+            if name.starts_with("xmlns") || name.starts_with("xsi:") {
+                continue;
+            }
+            let value = text_of(&attribute.value).into_owned();
+            let value = unescape(&value).map_or_else(|_| value.clone(), std::borrow::Cow::into_owned);
+            let path = self.path.len();
+            self.length += path + 1 + name.len() + value.len();
+            self.path.push('@');
+            self.path.push_str(&name);
+            rows.add(&self.path, &value);
+            self.path.truncate(path);
         }
-        self.texts[self.within.len()] = text;
+    }
+
+    /// Leaves the innermost element: what it says by itself is a cell.
+    fn leave(&mut self, rows: &mut Gathered) {
+        let Some(Within { path, has_parts }) = self.within.pop() else { return };
+        let text = self.texts[self.within.len()].trim();
+        // An empty element says that there is such a name; of the row itself, and around others, only text counts.
+        if !text.is_empty() || !has_parts && !self.within.is_empty() {
+            rows.add(if self.path.is_empty() { "text" } else { &self.path }, text);
+        }
         self.path.truncate(path);
     }
 }
