@@ -310,7 +310,7 @@ pub fn refang(given: &str) -> Cow<'_, str> {
     let bracketed = given.bytes().any(|byte| matches!(byte, b'[' | b'(' | b'{'));
     let mut text = Cow::Borrowed(given);
     if bracketed {
-        const PAIRS: [(&str, &str); 13] = [
+        const PAIRS: [(&str, &str); 16] = [
             ("[.]", "."),
             ("(.)", "."),
             ("{.}", "."),
@@ -319,6 +319,9 @@ pub fn refang(given: &str) -> Cow<'_, str> {
             ("[dot]", "."),
             ("(dot)", "."),
             ("{dot}", "."),
+            ("[DOT]", "."),
+            ("(DOT)", "."),
+            ("{DOT}", "."),
             ("[:]", ":"),
             ("[://]", "://"),
             ("[:", ":"),
@@ -402,8 +405,18 @@ fn begins_with_name(chunk: &Chunk, length: usize) -> bool {
     dots != 0 && words > dots && all & name == name && ends & name & ends_of_labels == 0
 }
 
-/// A URL as the URL standard writes it; `http` where no scheme is stated.
+/// A URL as the URL standard writes it; `http` where no scheme is stated. What only that shows to be defanged, such as a host with
+/// brackets from other alphabets, is undone as well.
 fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
+    let mut written = as_the_standard_has_it(given)?;
+    for _ in 0..MOST_BRACKETS {
+        let Cow::Owned(plain) = refang_url(&written) else { break };
+        written = as_the_standard_has_it(&plain)?;
+    }
+    Ok(replace(out, |out| out.push_str(&written)))
+}
+
+fn as_the_standard_has_it(given: &str) -> Result<String, Wrong> {
     const WRONG: Wrong = Wrong("not a URL");
     if given.len() > LONGEST_TEXT {
         return Err(Wrong("longer than 64 KiB"));
@@ -434,7 +447,9 @@ fn url<'a>(given: &'a str, out: &'a mut String) -> Result<&'a str, Wrong> {
     if host.is_empty() || !(host.contains('.') || host.contains(':')) {
         return Err(WRONG);
     }
-    Ok(replace(out, |out| write_url(out, &parsed, &text)))
+    let mut written = String::new();
+    write_url(&mut written, &parsed, &text);
+    Ok(written)
 }
 
 /// Whether a URL is written already as [`write_url`] would: nearly all are, and reading one by the standard's rules
@@ -757,6 +772,8 @@ mod tests {
                 ("https:/user(.)name@example[.]com/a[.]b", "https://user.name@example.com/a[.]b"),
                 ("hxxp://a({.})example[.]com/", "http://a.example.com/"),
                 ("hxxp://example([.])com?q=[.]", "http://example.com/?q=[.]"),
+                ("hxxp://example[DOT]com/", "http://example.com/"),
+                ("http://a.example（dOt）com/", "http://a.example.com/"),
             ],
         );
     }
